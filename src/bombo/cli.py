@@ -1,0 +1,155 @@
+"""The command line: parses, calls the function of the same name, prints. No logic."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+import annotated_types
+import typer
+from rich.console import Console
+
+from bombo import distributed
+from bombo.engine import demo, evaluate, overview, predict, split, train
+from bombo.engine.settings import TrainSettings
+from bombo.errors import BomboError, ConfigError
+
+app = typer.Typer(
+    name="bombo",
+    help="One network for detection and segmentation, trained from images with boxes and images with masks.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+Body = TypeVar("Body", bound=Callable[..., None])
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for machines.")]
+
+
+def main() -> None:
+    """Runs the command line; an error a user can mend ends it with a message and code 1 (2 for unusable settings)."""
+    try:
+        app()
+    except BomboError as error:
+        Console(stderr=True, soft_wrap=True).print(f"bombo: {error}", style="red", markup=False, highlight=False)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
+
+
+def _command(
+    function: Callable[..., Any], signature: inspect.Signature | None = None, epilog: str = ""
+) -> Callable[[Body], Body]:
+    """Registers a command with the parameters of `function`; the decorated body gets what was typed."""
+    hints = get_type_hints(function, include_extras=True)
+    parameters = (signature or inspect.signature(function)).parameters.values()
+    shown = [p.replace(annotation=hints.get(p.name, p.annotation), kind=p.KEYWORD_ONLY) for p in parameters]
+
+    def register(body: Body) -> Body:
+        extra = [p for p in inspect.signature(body, eval_str=True).parameters.values() if p.name != "given"]
+
+        def run(ctx: typer.Context, **values: Any) -> None:
+            own = {p.name: values.pop(p.name) for p in extra}
+            typed = {n: v for n, v in values.items() if _was_typed(ctx, n)}
+            body(typed, **own)
+
+        context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+        added = [p.replace(kind=p.KEYWORD_ONLY) for p in extra]
+        run.__signature__ = inspect.Signature([context, *shown, *added])  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in (context, *shown, *added)}
+        name = body.__name__.strip("_")
+        app.command(name, help=inspect.getdoc(body), epilog=epilog or None)(run)
+        return body
+
+    return register
+
+
+def _train_signature() -> inspect.Signature:
+    """The fields of `TrainSettings` as options, grouped as its base classes group them."""
+    parameters = []
+    for name, field in TrainSettings.model_fields.items():
+        group = next(c for c in reversed(TrainSettings.__mro__) if name in getattr(c, "__annotations__", {}))
+        low: Any = next((m.ge for m in field.metadata if isinstance(m, annotated_types.Ge)), None)
+        high: Any = next((m.le for m in field.metadata if isinstance(m, annotated_types.Le)), None)
+        option = typer.Option(
+            help=field.description,
+            min=low,
+            max=high,
+            rich_help_panel=group.__name__.strip("_"),  # type: ignore[arg-type]
+        )
+        kind = inspect.Parameter.KEYWORD_ONLY
+        annotation = Annotated[field.annotation, option]  # type: ignore[name-defined]
+        parameters.append(inspect.Parameter(name, kind, default=field.default, annotation=annotation))
+    return inspect.Signature(parameters)
+
+
+@_command(train.train, _train_signature(), epilog="Go on with a run: `bombo train --resume runs/pets-1`")
+def _train(given: dict[str, Any]) -> None:
+    """Train one network from images annotated with boxes, with masks, or with both.
+
+    A data file says which images carry which annotation (see the README). For instance:
+
+    `bombo train --data pets.yaml --backbone resnet18 --epochs 30`
+    """
+    if train.train(**given).stopped == "interrupted":
+        raise typer.Exit(130)  # what a shell reports for Ctrl-C
+
+
+@_command(evaluate.evaluate)
+def _evaluate(given: dict[str, Any], as_json: AsJson = False) -> None:
+    """Measure a trained network: mAP and mIoU, per class.
+
+    `bombo evaluate runs/pets-1 --data pets.yaml`
+    """
+    evaluation = evaluate.evaluate(**given)
+    if distributed.is_main():
+        _show(evaluation.to_json() if as_json else overview.evaluation_table(evaluation))
+
+
+@_command(predict.predict)
+def _predict(given: dict[str, Any], as_json: AsJson = False) -> None:
+    """Detect and segment: write overlays, masks and COCO results.
+
+    `bombo predict runs/pets-1 photos/ --out seen`
+    """
+    entries = predict.predict(**given)
+    if distributed.is_main():
+        out = given.get("out", predict.OUT)
+        _show(
+            entries
+            if as_json
+            else f"{len(entries):,} detections\nwrote     {out}/overlays   {out}/masks   {out}/predictions.json"
+        )
+
+
+@_command(split.split)
+def _split(given: dict[str, Any], as_json: AsJson = False) -> None:
+    """Cut fully annotated images into a part with boxes only and a part with masks only.
+
+    `bombo split pets.yaml --out partial`
+    """
+    _show(facts if (facts := split.split(**given)) and as_json else split.describe(facts))
+
+
+@_command(demo.demo)
+def _demo(given: dict[str, Any]) -> None:
+    """Generate a small world, train on it from boxes and masks, evaluate, predict: two or three minutes on a laptop.
+
+    `bombo demo`
+    """
+    demo.demo(**given)
+
+
+def _was_typed(ctx: typer.Context, name: str) -> bool:
+    """Whether an option was given, so that a configuration file may fill in the others."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _show(result: Any) -> None:
+    if isinstance(result, (dict, list)):
+        sys.stdout.write(json.dumps(result, indent=1) + "\n")
+    else:
+        Console().print(result, highlight=False, soft_wrap=isinstance(result, str), markup=False)

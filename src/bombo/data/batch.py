@@ -1,0 +1,86 @@
+"""A batch: images stacked, annotation padded, and flags that say what each image carries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from bombo.data.label_space import VOID
+from bombo.data.sample import Sample
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B samples as tensors; nothing here turns "not annotated" into "nothing there": ask `has_boxes` and `has_mask`.
+
+    Args:
+        images: (B, 3, H, W) uint8.
+        boxes: (B, N, 4) float32 xyxy pixels; zero rows are padding.
+        labels: (B, N) int64, class index or `ANY_CLASS`.
+        is_target: (B, N) bool; False rows with an area are regions, which count as negative for nothing.
+        masks: (B, H, W) uint8; void all over where `has_mask` is False.
+        has_boxes: (B,) bool, annotated for detection.
+        has_mask: (B,) bool, annotated for segmentation.
+        names: Names of the images, for messages.
+        skipped: Names and errors of files that could not be read and were replaced (with skip_bad).
+    """
+
+    images: Tensor
+    boxes: Tensor
+    labels: Tensor
+    is_target: Tensor
+    masks: Tensor
+    has_boxes: Tensor
+    has_mask: Tensor
+    names: tuple[str, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
+
+    def to(self, device: torch.device) -> Self:
+        """Moves the tensors, without waiting for the copy where memory is pinned."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Self:
+        """Called by the loader when it copies to a GPU."""
+        return self._map(Tensor.pin_memory)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor by name, for saving a batch."""
+        return {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
+
+    def _map(self, function) -> Self:  # type: ignore[no-untyped-def]
+        changed = {name: function(tensor) for name, tensor in self.tensors().items()}
+        return type(self)(**changed, names=self.names, skipped=self.skipped)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def collate(samples: list[Sample], names: tuple[str, ...] = (), skipped: tuple[tuple[str, str], ...] = ()) -> Batch:
+    """Stacks samples of one size; boxes are padded to the largest count in the batch."""
+    count = max((len(s.boxes) for s in samples if s.boxes is not None), default=0)
+    height, width = samples[0].image.shape[-2:]
+    boxes = torch.zeros(len(samples), count, 4)
+    labels = torch.zeros(len(samples), count, dtype=torch.int64)
+    is_target = torch.zeros(len(samples), count, dtype=torch.bool)
+    masks = torch.full((len(samples), height, width), VOID, dtype=torch.uint8)
+    for i, sample in enumerate(samples):
+        if sample.boxes is not None and sample.labels is not None and sample.is_target is not None:
+            boxes[i, : len(sample.boxes)] = sample.boxes
+            labels[i, : len(sample.boxes)] = sample.labels
+            is_target[i, : len(sample.boxes)] = sample.is_target
+        if sample.mask is not None:
+            masks[i] = sample.mask
+    return Batch(
+        images=torch.stack([sample.image for sample in samples]),
+        boxes=boxes,
+        labels=labels,
+        is_target=is_target,
+        masks=masks,
+        has_boxes=torch.tensor([sample.boxes is not None for sample in samples]),
+        has_mask=torch.tensor([sample.mask is not None for sample in samples]),
+        names=names,
+        skipped=skipped,
+    )

@@ -1,0 +1,217 @@
+"""Reader of COCO instances: boxes, and semantic masks painted from the objects' segmentations."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from bombo.data.annotation_io import clip_box, read_list, read_text, require_file
+from bombo.data.label_space import VOID, LabelSpace
+from bombo.data.masks import Outline, OutlineMask
+from bombo.data.sample import BoxAnnotation, Problems, Record
+from bombo.data.sources import CocoSource
+from bombo.errors import DataError
+
+
+def class_names(source: CocoSource) -> list[str]:
+    """Names the categories, in the order of the file.
+
+    Raises:
+        DataError: The JSON is missing or malformed.
+    """
+    return list(dict.fromkeys(_categories(source).values()))
+
+
+def forget_files() -> None:
+    """Drops the parsed JSON files, which are kept so that a file named by several sources is parsed once."""
+    _parse.cache_clear()
+
+
+def read(source: CocoSource, space: LabelSpace, problems: Problems) -> list[Record]:
+    """Reads the images of a source; an image without annotations is annotated and empty.
+
+    Categories count by name, never by id. Boxes are cut to the image. Crowds keep their class and are flagged; in
+    masks their pixels are void, except where another object lies.
+
+    Raises:
+        DataError: The JSON or the list is missing or malformed, or an image id stands twice. Errors of single images
+            and annotations go to `problems`.
+    """
+    reader = _CocoReader(source, space)
+    records = []
+    for image in reader.listed(problems):
+        try:
+            records.append(reader.read(image))
+        except DataError as error:
+            problems.add(error)
+    return records
+
+
+class _CocoReader:
+    def __init__(self, source: CocoSource, space: LabelSpace) -> None:
+        self.source, self.space, self.path = source, space, source.annotations
+        self.categories = _categories(source)
+        content = _content(source)
+        self.images: dict[Any, dict[str, Any]] = {}
+        for image in content["images"]:
+            number = _id(image, "id", self.path, "an image")
+            if number in self.images:
+                fix = "give every image its own id"
+                raise DataError(f"image id {number} stands twice", where=str(self.path), fix=fix)
+            self.images[number] = image
+        self.annotations: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+        for item in content["annotations"]:
+            number = _id(item, "image_id", self.path, f"annotation {item.get('id')}")
+            self.annotations[number].append(item)
+
+    def listed(self, problems: Problems) -> list[dict[str, Any]]:
+        """Entries of the images to use; annotations that belong to no image are noted as problems."""
+        for number in self.annotations.keys() - self.images.keys():
+            place = self._place(self.annotations[number][0])
+            fix = "remove the annotation, or add its image"
+            problems.add(DataError(f"there is no image with id {number}", where=place, fix=fix))
+        if self.source.list_file is None:
+            return list(self.images.values())
+        by_name = {image.get("file_name"): image for image in self.images.values()}
+        chosen = []
+        for name, line in read_list(self.source.list_file).items():
+            if name in by_name:
+                chosen.append(by_name[name])
+            else:
+                place = f"{self.source.list_file}, line {line}"
+                fix = "write file names as the JSON does"
+                problems.add(DataError(f"{self.path} has no image {name!r}", where=place, fix=fix))
+        return chosen
+
+    def read(self, image: dict[str, Any]) -> Record:
+        where = f"{self.path}, image id {image['id']}"
+        file_name, height, width = (image.get(key) for key in ("file_name", "height", "width"))
+        if not isinstance(file_name, str):
+            raise DataError(f"file_name is {file_name}", where=where, fix="write the name of the image file")
+        if not (isinstance(height, int) and isinstance(width, int) and min(height, width) >= 1):
+            raise DataError(f"{width} x {height} is no image size", where=where, fix="write its width and height")
+        size = (height, width)
+        path = self.source.images / file_name
+        require_file(path, "the image")
+        items = self.annotations.get(image["id"], [])
+        boxes = self._boxes(items, size) if self.source.use_boxes else None
+        mask = self._mask(items, size, where) if self.source.use_masks else None
+        return Record(path, boxes, mask, Path(file_name).stem, size, where, entry=file_name)
+
+    def _boxes(self, items: list[dict[str, Any]], size: tuple[int, int]) -> BoxAnnotation:
+        boxes, labels, crowd, areas = [], [], [], []
+        for item in items:
+            name, box = self._name(item), item.get("bbox")
+            if not (isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))):
+                fix = "write [x, y, width, height]"
+                raise DataError(f"bbox is {box}, four numbers were expected", where=self._place(item), fix=fix)
+            x, y, width, height = map(float, box)
+            x1, y1, x2, y2 = clip_box((x, y, x + width, y + height), size, self._place(item))
+            label = self.space.label(name)
+            if label is not None:
+                boxes.append((x1, y1, x2, y2))
+                labels.append(label)
+                crowd.append(bool(item.get("iscrowd", 0)))
+                area = item.get("area")
+                known = isinstance(area, int | float) and 0 < area < math.inf
+                areas.append(float(cast(float, area)) if known else (x2 - x1) * (y2 - y1))
+        return BoxAnnotation.build(boxes, labels, crowd=crowd, areas=areas)
+
+    def _mask(self, items: list[dict[str, Any]], size: tuple[int, int], where: str) -> OutlineMask:
+        outlines = []
+        for item in items:
+            name, crowd = self._name(item), bool(item.get("iscrowd", 0))
+            value = VOID if crowd and name in self.space.names else self.space.mask_value(name)
+            shape = _shape(item.get("segmentation"), size, self._place(item))
+            outlines.append(Outline(value, shape, crowd, self._place(item)))
+        return OutlineMask(tuple(outlines), size, where)
+
+    def _name(self, item: dict[str, Any]) -> str:
+        number = item.get("category_id")
+        if not isinstance(number, int | str) or number not in self.categories:
+            fix = "correct the annotation, or add the category"
+            raise DataError(f"there is no category with id {number}", where=self._place(item), fix=fix)
+        return self.categories[number]
+
+    def _place(self, item: dict[str, Any]) -> str:
+        return f"{self.path}, annotation {item.get('id')}"
+
+
+def _shape(segmentation: Any, size: tuple[int, int], where: str) -> list[np.ndarray] | dict[str, object]:
+    """Checks a segmentation: polygons in float64, or an RLE dictionary as it stands."""
+    if not segmentation:
+        raise DataError(
+            "the annotation has no segmentation, its object would become background",
+            where=where,
+            fix="add the segmentation, or write `use: boxes`",
+        )
+    if isinstance(segmentation, dict):
+        counts, declared = segmentation.get("counts"), segmentation.get("size")
+        if declared != list(size):
+            fix = "write the size as [height, width] of the image"
+            raise DataError(f"RLE size {declared} is not the image's {list(size)}", where=where, fix=fix)
+        whole = isinstance(counts, str | bytes) or (
+            isinstance(counts, list)
+            and all(_is_number(count) and count >= 0 for count in counts)
+            and sum(counts) == size[0] * size[1]
+        )
+        if not whole:
+            raise DataError("the RLE's counts do not add up to the image", where=where, fix="correct the RLE")
+        return segmentation
+    try:
+        polygons = [np.asarray(polygon, np.float64) for polygon in segmentation]
+    except (TypeError, ValueError):
+        polygons = []
+    sound = [p.ndim == 1 and len(p) >= 6 and len(p) % 2 == 0 and bool(np.isfinite(p).all()) for p in polygons]
+    if not sound or not all(sound):
+        fix = "a polygon is [x1, y1, x2, y2, x3, y3, ...], three points or more"
+        raise DataError("the segmentation is no list of polygons", where=where, fix=fix)
+    return polygons
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _id(entry: dict[str, Any], key: str, path: Path, what: str) -> int | str:
+    number = entry.get(key)
+    if not isinstance(number, int | str):
+        raise DataError(f"`{key}` of {what} is {number}", where=str(path), fix="write a number")
+    return number
+
+
+def _categories(source: CocoSource) -> dict[Any, str]:
+    categories: dict[Any, str] = {}
+    for entry in _content(source)["categories"]:
+        number, name = (_id(entry, key, source.annotations, "a category") for key in ("id", "name"))
+        if number in categories:
+            fix = "give every category its own id"
+            raise DataError(f"category id {number} stands twice", where=str(source.annotations), fix=fix)
+        categories[number] = str(name)
+    return categories
+
+
+def _content(source: CocoSource) -> dict[str, list[dict[str, Any]]]:
+    return _parse(source.annotations, source.annotations.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _parse(path: Path, modified: int) -> dict[str, list[dict[str, Any]]]:
+    """Parses an instances JSON; `modified` makes a changed file another one."""
+    try:
+        content = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        where = f"{path}, line {error.lineno}"
+        raise DataError(f"is not valid JSON ({error.msg})", where=where, fix="export the file again") from None
+    for key in ("images", "annotations", "categories"):
+        entries = content.get(key) if isinstance(content, dict) else None
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            fix = "use an instances file: images, annotations and categories"
+            raise DataError(f"`{key}` is missing or no list of entries", where=str(path), fix=fix)
+    return content  # type: ignore[no-any-return]

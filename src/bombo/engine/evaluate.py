@@ -1,0 +1,174 @@
+"""Measures a network: COCO AP, VOC AP and mIoU, each on the images annotated for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+from typer import Argument, Option
+
+from bombo import distributed
+from bombo.command import checked
+from bombo.data.data_file import label_space, load_data_file, read_split
+from bombo.data.dataset import WholeImages, ready
+from bombo.data.sample import Record, Sample
+from bombo.data.view import View
+from bombo.engine.checkpoint import load
+from bombo.engine.device import choose_device
+from bombo.engine.model import Model
+from bombo.errors import ConfigError
+from bombo.files import atomic_write
+from bombo.metrics.coco_ap import CocoAP
+from bombo.metrics.detections import Detections
+from bombo.metrics.mean_iou import MeanIoU
+from bombo.metrics.voc_ap import VocAP
+from bombo.models.precision import Precision
+
+MIN_SCORE = 0.01  # average precision integrates over all scores; below this only noise is added
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of one network on one list of images; shares from 0 to 1, NaN where nothing could be measured.
+
+    Args:
+        images: Number of images annotated for detection and for segmentation.
+        figures: `mAP50-95`, `mAP50`, `mAP75`, `mAP_small`, `mAP_medium`, `mAP_large` (COCO's protocol), `VOC_AP50` and
+            `VOC07_AP50` (all-point and 11-point), `mIoU`, `pixel_accuracy`.
+        per_class: Class name → figures of that class: `AP50-95`, `AP50`, `VOC_AP50`, `VOC07_AP50` (things) and `IoU`.
+    """
+
+    images: dict[str, int]
+    figures: dict[str, float]
+    per_class: dict[str, dict[str, float]]
+
+    @property
+    def score(self) -> float:
+        """One number to compare runs by: the mean of mAP50-95 and mIoU, or the one that could be measured."""
+        known = [value for name in ("mAP50-95", "mIoU") if not np.isnan(value := self.figures[name])]
+        return float(np.mean(known)) if known else float("nan")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types, NaN as None: JSON has no NaN."""
+
+        def plain(figures: dict[str, float]) -> dict[str, float | None]:
+            return {name: None if np.isnan(value) else round(value, 6) for name, value in figures.items()}
+
+        return {
+            "images": self.images,
+            "figures": plain(self.figures),
+            "per_class": {name: plain(figures) for name, figures in self.per_class.items()},
+        }
+
+
+@checked
+def evaluate(
+    model: Annotated[Path, Argument(help="A run's folder or a weights file.")],
+    data: Annotated[Path, Option(help="Data file that names the images.")],
+    split: Annotated[Literal["train", "val", "test"], Option(help="Which list of the data file.")] = "val",
+    out: Annotated[Path | None, Option(help="Write the figures to this JSON file.")] = None,
+    batch_size: Annotated[int, Option(min=1, help="Images per forward pass.")] = 16,
+    workers: Annotated[int, Option(min=0, help="Processes that decode images.")] = 2,
+    device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    precision: Annotated[Precision, Option(help="Number format of the forward pass.")] = "auto",
+    skip_bad: Annotated[bool, Option("--skip-bad", help="Leave out files that cannot be used.")] = False,
+) -> Evaluation:
+    """Measure a trained network: mAP and mIoU, per class.
+
+    Under `torchrun` the images are dealt to the processes; the figures are the same.
+
+    Raises:
+        BomboError: Weights or data cannot be used.
+    """
+    distributed.start(choose_device(device)[0])
+    loaded = load(model, device=device, precision=precision)
+    file = load_data_file(data)
+    space = label_space(file)
+    if space.names != loaded.space.names:
+        raise ConfigError(
+            f"the network knows {', '.join(loaded.space.names)}; the data file has {', '.join(space.names)}",
+            where=str(data),
+            fix=f"write  classes: [{', '.join(loaded.space.things)}]  (and `stuff:`) in the order of the network",
+        )
+    records = read_split(file, split, space, skip_bad=skip_bad).records
+    evaluation = measure(loaded, records, batch_size=batch_size, workers=workers)
+    if out is not None and distributed.is_main():
+        atomic_write(out, json.dumps(evaluation.to_json(), indent=2) + "\n")
+    return evaluation
+
+
+def measure(model: Model, records: Sequence[Record], *, batch_size: int = 16, workers: int = 2) -> Evaluation:
+    """Runs the network over the images and accumulates the metrics; no image, mask or logit is kept.
+
+    Args:
+        model: The network.
+        records: The images, the same list in every process.
+        batch_size: Images per forward pass.
+        workers: Processes that decode images.
+    """
+    coco, voc = CocoAP(model.space.num_things), VocAP(model.space.num_things)
+    iou = MeanIoU(model.space.num_mask_values)
+    images = WholeImages(records, model.size, model.fit)
+    mine = range(distributed.rank(), len(records), distributed.world())
+    for batch in DataLoader(Subset(images, mine), batch_size, num_workers=workers, collate_fn=list):
+        items: list[tuple[int, Tensor, View, Sample]] = [ready(item) for item in batch]
+        inputs = torch.stack([item[1] for item in items])
+        seen = model.see(inputs, [item[2] for item in items], min_score=MIN_SCORE)
+        for (index, _, _, sample), (boxes, scores, labels, mask) in zip(items, seen, strict=True):
+            truth = records[index].boxes
+            if truth is not None and model.space.num_things:
+                coco.update(index, Detections(boxes, scores, labels), truth)
+                voc.update(index, Detections(boxes, scores, labels), truth)
+            if sample.mask is not None:
+                iou.update(mask, sample.mask.numpy())
+    coco, voc, iou = (_merged(distributed.gather(metric)) for metric in (coco, voc, iou))
+    return _summarise(model, records, coco, voc, iou)
+
+
+def _merged(parts: list[Any]) -> Any:
+    def merge(into: Any, other: Any) -> Any:
+        into.merge(other)
+        return into
+
+    return reduce(merge, parts)
+
+
+def _summarise(model: Model, records: Sequence[Record], coco: CocoAP, voc: VocAP, iou: MeanIoU) -> Evaluation:
+    c, v, i = coco.compute(), voc.compute(), iou.compute()
+    per_class: dict[str, dict[str, float]] = {}
+    for index, name in enumerate(model.space.names):
+        per_class[name] = {}
+        if index < model.space.num_things:
+            per_class[name] |= {
+                "AP50-95": float(c.per_class_ap[index]),
+                "AP50": float(c.per_class_ap50[index]),
+                "VOC_AP50": float(v.per_class_allpoint[index]),
+                "VOC07_AP50": float(v.per_class_11point[index]),
+            }
+        per_class[name]["IoU"] = float(i.per_value_iou[index + 1])
+    figures = {
+        "mAP50-95": c.ap,
+        "mAP50": c.ap50,
+        "mAP75": c.ap75,
+        "mAP_small": c.ap_small,
+        "mAP_medium": c.ap_medium,
+        "mAP_large": c.ap_large,
+        "VOC_AP50": v.ap50_allpoint,
+        "VOC07_AP50": v.ap50_11point,
+        "mIoU": i.miou,
+        "IoU_background": float(i.per_value_iou[0]),
+        "pixel_accuracy": i.pixel_accuracy,
+    }
+    counts = {
+        "detection": sum(record.boxes is not None for record in records),
+        "segmentation": sum(record.mask is not None for record in records),
+    }
+    return Evaluation(counts, {name: float(value) for name, value in figures.items()}, per_class)

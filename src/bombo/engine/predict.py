@@ -1,0 +1,139 @@
+"""Runs a network over pictures and writes what it sees."""
+
+from __future__ import annotations
+
+import glob
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Argument, Option
+
+from bombo import distributed
+from bombo.command import checked
+from bombo.data.image_io import IMAGE_SUFFIXES
+from bombo.engine.checkpoint import load
+from bombo.engine.device import choose_device
+from bombo.engine.result import Result
+from bombo.errors import BomboError, DataError
+from bombo.files import atomic_write
+from bombo.models.precision import Precision
+
+OUT = Path("predictions")
+
+
+@checked
+def predict(
+    model: Annotated[Path, Argument(help="A run's folder or a weights file.")],
+    source: Annotated[list[str], Argument(help="Images, folders or patterns such as 'photos/*.jpg'.")],
+    out: Annotated[Path, Option(help="Folder for overlays, masks and predictions.json.")] = OUT,
+    min_score: Annotated[float, Option(min=0, max=1, help="Leave out detections below this score.")] = 0.3,
+    batch_size: Annotated[int, Option(min=1, help="Images per forward pass.")] = 8,
+    device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    precision: Annotated[Precision, Option(help="Number format of the forward pass.")] = "auto",
+    overwrite: Annotated[bool, Option("--overwrite", help="Write into a folder that holds predictions.")] = False,
+    skip_bad: Annotated[bool, Option("--skip-bad", help="Leave out files that cannot be read.")] = False,
+) -> list[dict[str, Any]]:
+    """Detect and segment: writes overlays, mask PNGs and COCO results.
+
+    `OUT/overlays/*.jpg` shows boxes and masks, `OUT/masks/*.png` holds class values (0 background, then the classes in
+    order), `OUT/predictions.json` lists the boxes as COCO results with `file_name` and `category_name` beside the ids,
+    and `OUT/skipped.json` the files left out, if any. Under `torchrun` the images are dealt to the processes.
+
+    Returns:
+        The COCO results of all images.
+
+    Raises:
+        BomboError: Weights or images cannot be used, or `out` holds predictions already.
+    """
+    files = [file for item in ([source] if isinstance(source, (str, Path)) else source) for file in find_images(item)]
+    listing = out / "predictions.json"
+    if listing.exists() and not overwrite:
+        raise BomboError("holds predictions already", where=str(out), fix="choose another --out, or add --overwrite")
+    distributed.start(choose_device(device)[0])
+    network = load(model, device=device, precision=precision)
+    names = _distinct(files)
+    mine = range(distributed.rank(), len(files), distributed.world())
+    entries: list[dict[str, Any]] = []
+    skipped: list[tuple[str, str]] = []
+    for start in range(0, len(mine), batch_size):
+        batch = mine[start : start + batch_size]
+        for index, result in _readable(network, files, batch, min_score, skip_bad, skipped):
+            entries += [{**entry, "file_name": str(files[index])} for entry in result.to_coco(index + 1)]
+            _write(result, out, names[index])
+    gathered, all_skipped = distributed.gather(entries), distributed.gather(skipped)
+    entries = sorted((entry for part in gathered for entry in part), key=lambda entry: entry["image_id"])
+    if distributed.is_main():
+        atomic_write(listing, json.dumps(entries, indent=1) + "\n")
+        left_out = [{"file": file, "error": error} for part in all_skipped for file, error in part]
+        if left_out:
+            atomic_write(out / "skipped.json", json.dumps(left_out, indent=1) + "\n")
+    return entries
+
+
+def find_images(item: str | Path) -> list[Path]:
+    """Images named by a file, a folder (searched with its subfolders) or a glob pattern, sorted.
+
+    Raises:
+        DataError: There are none.
+    """
+    path = Path(item)
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+    else:
+        names = sorted(glob.glob(str(item), recursive=True))  # noqa: PTH207 - the pattern may be absolute
+        found = [Path(name) for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES]
+    if not found:
+        raise DataError(
+            "no images were found", where=str(item), fix=f"give a file, folder or pattern; known: {_suffixes()}"
+        )
+    return found
+
+
+def _readable(network, files, batch, min_score, skip_bad, skipped):  # type: ignore[no-untyped-def]
+    """Results of a batch with their indices; with `skip_bad`, files that cannot be read are noted instead."""
+    from bombo.data.image_io import read_image
+
+    images, kept = [], []
+    for index in batch:
+        try:
+            images.append(read_image(files[index]))
+            kept.append(index)
+        except DataError as error:
+            if not skip_bad:
+                raise
+            skipped.append((str(files[index]), error.message))
+    results = network.predict(images, min_score=min_score, batch_size=len(images)) if images else []
+    return zip(kept, results, strict=True)
+
+
+def _write(result: Result, out: Path, name: str) -> None:
+    buffer = io.BytesIO()
+    result.plot().convert("RGB").save(buffer, "JPEG", quality=92)
+    atomic_write(out / "overlays" / f"{name}.jpg", buffer.getvalue())
+    result.save_mask(out / "masks" / f"{name}.png")
+
+
+def _distinct(files: Sequence[Path]) -> list[str]:
+    """Output names: the stems, with a number where several files share one."""
+    seen: dict[str, int] = {}
+    names = []
+    taken = {file.stem for file in files}
+    for file in files:
+        name = file.stem
+        count = seen.get(file.stem, 0)
+        while count and name in taken:
+            count += 1
+            name = f"{file.stem}-{count}"
+        seen[file.stem] = max(count, 1)
+        taken.add(name)
+        names.append(name)
+    return names
+
+
+def _suffixes() -> str:
+    return ", ".join(sorted(IMAGE_SUFFIXES))

@@ -1,0 +1,140 @@
+"""A run's folder: where everything a run leaves behind is, and nothing is overwritten unasked."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import shlex
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from bombo import distributed
+from bombo.data.label_space import LabelSpace
+from bombo.engine.checkpoint import STATE
+from bombo.errors import BomboError
+from bombo.files import atomic_write, next_free
+
+CONFIG, METRICS, SKIPPED = "config.yaml", "metrics.jsonl", "skipped.json"
+
+
+class RunFolder:
+    """Writes the files of one run; only the main process does.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, out: Path | None, stem: str, overwrite: bool) -> RunFolder:
+        """Makes the folder of a new run.
+
+        Args:
+            out: The folder asked for, None for the next free `runs/STEM-N`.
+            stem: Name of the data file.
+            overwrite: Whether a folder that holds a run may be used again; its old files go.
+
+        Raises:
+            BomboError: The folder holds a run, or cannot be made.
+        """
+        if not distributed.is_main():
+            return cls(Path(distributed.from_main(None)))
+        path = out or next_free(Path("runs"), stem)
+        if (path / CONFIG).exists() and not overwrite:
+            raise BomboError(
+                "holds a run already",
+                where=str(path),
+                fix=f"go on with it: --resume {path}, replace it: --overwrite, or choose another --out",
+            )
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            for name in (METRICS, SKIPPED, STATE, "best.safetensors", "last.safetensors", "bad_batch.pt"):
+                (path / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise BomboError(
+                f"cannot be made ({error.strerror})", where=str(path), fix="choose another --out"
+            ) from None
+        distributed.from_main(str(path))
+        return cls(path)
+
+    def describe(self, config: dict[str, Any], space: LabelSpace, facts: dict[str, Any]) -> None:
+        """Writes the resolved configuration, the class table and the environment."""
+        if not distributed.is_main():
+            return
+        plain = {name: str(value) if isinstance(value, Path) else value for name, value in config.items()}
+        atomic_write(self.path / CONFIG, yaml.safe_dump(plain, sort_keys=False))
+        classes = [
+            {
+                "name": name,
+                "label": index,
+                "mask_value": index + 1,
+                "kind": "thing" if name in space.things else "stuff",
+            }
+            for index, name in enumerate(space.names)
+        ]
+        atomic_write(self.path / "classes.json", json.dumps({"others": space.others, "classes": classes}, indent=1))
+        environment = {
+            "command": shlex.join(sys.argv),
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "packages": {name: version(name) for name in ("bombo", "torch", "torchvision", "timm", "numpy")},
+            "cuda": torch.version.cuda if torch.cuda.is_available() else None,
+            "processes": distributed.world(),
+            **facts,
+        }
+        atomic_write(self.path / "environment.json", json.dumps(environment, indent=1))
+
+    def log(self, **entry: Any) -> None:
+        """Adds a line to metrics.jsonl; NaN becomes null."""
+        if distributed.is_main():
+            plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in entry.items()}
+            with (self.path / METRICS).open("a") as file:
+                file.write(json.dumps(plain) + "\n")
+
+    def forget_after(self, step: int) -> None:
+        """Drops the lines of metrics.jsonl that lie after `step`: a resumed run writes them again."""
+        file = self.path / METRICS
+        if distributed.is_main() and file.is_file():
+            kept = [line for line in file.read_text().splitlines() if _step(line) <= step]
+            atomic_write(file, "".join(f"{line}\n" for line in kept))
+
+    def note_skipped(self, skipped: dict[str, str]) -> None:
+        """Lists the files that were left out."""
+        if skipped and distributed.is_main():
+            entries = [{"image": name, "error": error} for name, error in sorted(skipped.items())]
+            atomic_write(self.path / SKIPPED, json.dumps(entries, indent=1) + "\n")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The resolved configuration of a run.
+
+    Raises:
+        BomboError: The folder holds no run.
+    """
+    file = folder / CONFIG
+    if not file.is_file():
+        raise BomboError(f"holds no {CONFIG}", where=str(folder), fix="give a run's folder, for instance runs/pets-1")
+    return dict(yaml.safe_load(file.read_text()))
+
+
+def latest_unfinished(stem: str, out: Path | None) -> Path | None:
+    """The run `--resume auto` goes on with: `out` if it holds state, else the newest `runs/STEM-N` that does."""
+    if out is not None:
+        return out if (out / STATE).is_file() else None
+    states = [path for path in Path("runs").glob(f"{stem}-*/{STATE}") if path.parent.name.rpartition("-")[2].isdigit()]
+    return max(states, key=lambda path: int(path.parent.name.rpartition("-")[2])).parent if states else None
+
+
+def _step(line: str) -> float:
+    try:
+        return float(json.loads(line).get("step", 0))
+    except ValueError:
+        return math.inf  # half a line, written when the power went

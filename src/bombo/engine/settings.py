@@ -1,0 +1,216 @@
+"""Every setting of a training run: the one list behind `bombo.train(...)`, `bombo train` and a run's config.yaml."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from bombo.data.view import Fit
+from bombo.engine.optimiser import OptimiserName
+from bombo.engine.run_folder import CONFIG, latest_unfinished, read_config
+from bombo.errors import ConfigError, did_you_mean
+from bombo.losses.box_regression import BoxLoss
+from bombo.models.network import SIZE_MULTIPLE
+from bombo.models.precision import Precision
+
+Positive = Annotated[int, Field(ge=1)]
+Weight = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class _Run(_Settings):
+    data: Path | None = None
+    """Data file: which images carry boxes, which masks."""
+    config: Path | None = None
+    """YAML file with any of these settings; options win over it."""
+    out: Path | None = None
+    """Folder of the run; by default the next runs/NAME-N."""
+    overwrite: bool = False
+    """Replace the run in that folder."""
+    resume: str | None = None
+    """Go on with a run: its folder, or `auto` for the newest one, if any."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of everything random."""
+    skip_bad: bool = False
+    """Leave out files that cannot be used, and list them in the run's folder."""
+
+
+class _Network(_Settings):
+    backbone: str = "resnet18"
+    """Any timm network with features at strides 4, 8, 16 and 32."""
+    weights: str = "imagenet"
+    """Backbone weights: `imagenet` (from the hub), a file, or `none`."""
+    channels: Annotated[int, Field(ge=16)] = 128
+    """Channels of the pyramid and the detection head."""
+    segmentation_channels: Annotated[int, Field(ge=16)] = 96
+    """Channels of the segmentation head."""
+    head_depth: Annotated[int, Field(ge=0)] = 2
+    """Convolutions in each tower of the detection head."""
+    freeze_stem: bool = False
+    """Keep the backbone's layers up to stride 4 as they are; saves time."""
+    freeze_norm: bool = False
+    """Keep the backbone's batch statistics; for small batches."""
+
+
+class _Images(_Settings):
+    size: Annotated[int, Field(ge=SIZE_MULTIPLE, multiple_of=SIZE_MULTIPLE)] = 320
+    """Side of the square input in pixels, a multiple of 32."""
+    fit: Fit = "squash"
+    """How images are brought to that size: `squash` gives up the aspect ratio, `letterbox` pads."""
+    multi_scale: bool = False
+    """Train at 3/4 to 5/4 of the size, another one for every batch."""
+    colour: Annotated[float, Field(ge=0, le=2)] = 1.0
+    """Strength of the colour jitter."""
+
+
+class _Schedule(_Settings):
+    epochs: Positive = 30
+    """Passes over the images."""
+    steps: Positive | None = None
+    """Optimiser steps, instead of epochs."""
+    batch_size: Positive = 32
+    """Images per batch, over all processes."""
+    accumulate: Positive = 1
+    """Batches per optimiser step."""
+    optimiser: OptimiserName = "adamw"
+    """AdamW, or SGD with Nesterov momentum."""
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    """Peak learning rate of the new layers."""
+    backbone_lr: Weight = 0.4
+    """Factor on it for the backbone."""
+    weight_decay: Weight = 0.05
+    """Weight decay; biases and norms have none."""
+    warmup: Share = 0.05
+    """Share of the run in which the learning rate rises; then it falls along a cosine."""
+    clip: Annotated[float, Field(gt=0)] = 10.0
+    """Largest norm of the gradient."""
+    ema: Share = 0.9995
+    """Largest decay of the averaged weights that are evaluated and saved; 0 = no averaging."""
+    eval_every: Annotated[int, Field(ge=0)] = 1
+    """Epochs between evaluations; 0 = only at the end."""
+    patience: Positive | None = None
+    """Stop after so many evaluations without a better score."""
+    max_time: str | None = None
+    """Stop, resumably, after a training time such as 45s, 90m or 1h30m."""
+
+    @field_validator("max_time")
+    @classmethod
+    def _is_a_time(cls, text: str | None) -> str | None:
+        if text is not None and not re.fullmatch(r"(?=.)(\d+h)?(\d+m)?(\d+s)?", text):
+            raise ValueError("not a time such as 45s, 90m or 1h30m")
+        return text
+
+    @property
+    def max_seconds(self) -> float | None:
+        """`max_time` in seconds."""
+        if self.max_time is None:
+            return None
+        return float(
+            sum(int(n) * {"h": 3600, "m": 60, "s": 1}[u] for n, u in re.findall(r"(\d+)([hms])", self.max_time))
+        )
+
+
+class _Losses(_Settings):
+    box_loss: BoxLoss = "giou"
+    """Distance of predicted boxes from their targets."""
+    detection_weight: Weight = 1.0
+    """Weight of the detection losses; 0 = segment only."""
+    segmentation_weight: Weight = 1.0
+    """Weight of the segmentation losses; 0 = detect only."""
+    dice: Weight = 0.0
+    """Weight of Dice relative to cross-entropy."""
+
+
+class _Machine(_Settings):
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1 or mps."""
+    precision: Precision = "auto"
+    """Number format of the forward pass."""
+    channels_last: bool | None = None
+    """Memory layout with channels last; by default on GPUs."""
+    compile: bool = False
+    """Compile the network: minutes at the start, faster steps after."""
+    workers: Annotated[int, Field(ge=0)] | None = None
+    """Processes that decode images; by default by the number of cores."""
+
+
+class TrainSettings(_Machine, _Losses, _Schedule, _Images, _Network, _Run):
+    """All settings; the base classes are the groups `bombo train --help` shows."""
+
+    @classmethod
+    def resolve(cls, given: Mapping[str, Any]) -> Self:
+        """Completes what a caller gave by the resumed run's settings or a configuration file, then by the defaults.
+
+        Raises:
+            ConfigError: A setting is unknown, has an unusable value, or there is no data file.
+        """
+        own = cls._valid(given, "").model_dump(include=set(given))
+        beneath: dict[str, Any] = {}
+        if own.get("config") is not None:
+            beneath = _read_yaml(own["config"])
+            cls._valid(beneath, str(own["config"]))
+        resume = own.get("resume", beneath.get("resume"))
+        if resume == "auto":
+            data = own.get("data") or beneath.get("data")
+            if data is None:
+                raise ConfigError(
+                    "`auto` looks for the newest run of a data file", where="resume", fix="add --data FILE"
+                )
+            found = latest_unfinished(Path(data).stem, own.get("out") or beneath.get("out"))
+            own["resume"] = resume = str(found) if found else None
+        if resume is not None:
+            beneath = read_config(Path(resume)) | beneath
+            own["out"] = Path(resume)
+        merged = cls._valid(beneath | own, str(Path(resume) / CONFIG) if resume else "")
+        if merged.data is None:
+            raise ConfigError("there is no data file", where="data", fix="bombo train --data FILE; see the README")
+        return merged
+
+    @classmethod
+    def _valid(cls, values: Mapping[str, Any], where: str) -> Self:
+        for name in values:
+            if name not in cls.model_fields:
+                raise ConfigError(f"`{name}` is no setting. {did_you_mean(str(name), cls.model_fields)}", where=where)
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0])
+            message = first["msg"].removeprefix("Value error, ")
+            raise ConfigError(
+                f"{first['input']!r}: {message[0].lower()}{message[1:]}", where=f"{where}, {name}" if where else name
+            ) from None
+
+    @classmethod
+    def signature(cls) -> inspect.Signature:
+        """The settings as keyword parameters of a function, the data file first."""
+        return inspect.Signature(
+            [
+                inspect.Parameter(
+                    name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.annotation
+                )
+                for name, field in cls.model_fields.items()
+            ]
+        )
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError("file is missing", where=str(path), fix="give a YAML file of settings") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot be read ({' '.join(str(error).split())})", where=str(path)) from None
+    if not isinstance(content, dict):
+        raise ConfigError("holds no lines `setting: value`", where=str(path))
+    return content

@@ -1,0 +1,45 @@
+"""How far the predicted boxes of positive anchors are from their targets: GIoU, smooth L1 or balanced L1."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+from torch.nn.functional import smooth_l1_loss
+from torchvision.ops import generalized_box_iou_loss
+
+from bombo.losses.balanced_l1 import balanced_l1_loss
+from bombo.models.box_coding import decode, encode
+
+BoxLoss = Literal["giou", "balanced_l1", "smooth_l1"]
+
+
+def box_regression_loss(
+    deltas: Tensor, boxes: Tensor, anchors: Tensor, normaliser: Tensor, *, kind: BoxLoss = "giou"
+) -> Tensor:
+    """Σ over positive anchors of one of three distances / normaliser.
+
+    GIoU (Rezatofighi et al. 2019, arXiv 1902.09630) compares the decoded boxes and counts twice, which balances it
+    against the focal loss; the two L1 forms compare the four deltas and average over them.
+
+    Args:
+        deltas: (P, 4) predicted.
+        boxes: (P, 4) xyxy target boxes.
+        anchors: (P, 4) xyxy.
+        normaliser: Scalar > 0, usually the number of positive anchors.
+        kind: Which distance.
+
+    Returns:
+        Scalar, fp32, attached to the graph even when P is 0.
+    """
+    deltas = deltas.float()
+    if kind == "giou":
+        distance: Tensor = 2 * generalized_box_iou_loss(decode(deltas, anchors), boxes)
+        return distance.sum() / normaliser
+    target = encode(boxes, anchors)
+    distance = balanced_l1_loss(deltas, target) if kind == "balanced_l1" else _smooth_l1(deltas, target)
+    return distance.mean(-1).sum() / normaliser
+
+
+def _smooth_l1(predicted: Tensor, target: Tensor) -> Tensor:
+    return smooth_l1_loss(predicted, target, beta=1 / 9, reduction="none")
