@@ -6,9 +6,9 @@ import inspect
 import json
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, NoReturn, TypeVar, get_type_hints
 
-import annotated_types
+import torch
 import typer
 from rich.console import Console
 
@@ -27,6 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 Body = TypeVar("Body", bound=Callable[..., None])
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for machines.")]
 
 
@@ -34,9 +35,15 @@ def main() -> None:
     """Runs the command line; an error a user can mend ends it with a message and code 1 (2 for unusable settings)."""
     try:
         app()
+    except torch.OutOfMemoryError:
+        _fail("the memory of the GPU is full\n  fix: a smaller --batch-size or --size", 1)
     except BomboError as error:
-        Console(stderr=True, soft_wrap=True).print(f"bombo: {error}", style="red", markup=False, highlight=False)
-        sys.exit(2 if isinstance(error, ConfigError) else 1)
+        _fail(str(error), 2 if isinstance(error, ConfigError) else 1)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    Console(stderr=True, soft_wrap=True).print(f"bombo: {message}", style="red", markup=False, highlight=False)
+    sys.exit(code)
 
 
 def _command(
@@ -45,7 +52,7 @@ def _command(
     """Registers a command with the parameters of `function`; the decorated body gets what was typed."""
     hints = get_type_hints(function, include_extras=True)
     parameters = (signature or inspect.signature(function)).parameters.values()
-    shown = [p.replace(annotation=hints.get(p.name, p.annotation), kind=p.KEYWORD_ONLY) for p in parameters]
+    shown = [p.replace(annotation=hints.get(p.name, p.annotation), kind=_KEYWORD) for p in parameters]
 
     def register(body: Body) -> Body:
         extra = [p for p in inspect.signature(body, eval_str=True).parameters.values() if p.name != "given"]
@@ -55,8 +62,8 @@ def _command(
             typed = {n: v for n, v in values.items() if _was_typed(ctx, n)}
             body(typed, **own)
 
-        context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-        added = [p.replace(kind=p.KEYWORD_ONLY) for p in extra]
+        context = inspect.Parameter("ctx", _KEYWORD, annotation=typer.Context)
+        added = [p.replace(kind=_KEYWORD) for p in extra]
         run.__signature__ = inspect.Signature([context, *shown, *added])  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in (context, *shown, *added)}
         name = body.__name__.strip("_")
@@ -67,25 +74,31 @@ def _command(
 
 
 def _train_signature() -> inspect.Signature:
-    """The fields of `TrainSettings` as options, grouped as its base classes group them."""
+    """The fields of `TrainSettings` as options, grouped as its base classes group them.
+
+    The opposite of a switch is an option of its own, hidden: it would make the help too wide for a terminal.
+    """
+    types = get_type_hints(TrainSettings)  # without the ranges, which the settings check themselves
     parameters = []
     for name, field in TrainSettings.model_fields.items():
         group = next(c for c in reversed(TrainSettings.__mro__) if name in getattr(c, "__annotations__", {}))
-        low: Any = next((m.ge for m in field.metadata if isinstance(m, annotated_types.Ge)), None)
-        high: Any = next((m.le for m in field.metadata if isinstance(m, annotated_types.Le)), None)
-        option = typer.Option(
-            help=field.description,
-            min=low,
-            max=high,
-            rich_help_panel=group.__name__.strip("_"),  # type: ignore[arg-type]
-        )
-        kind = inspect.Parameter.KEYWORD_ONLY
-        annotation = Annotated[field.annotation, option]  # type: ignore[name-defined]
-        parameters.append(inspect.Parameter(name, kind, default=field.default, annotation=annotation))
+        switch = types[name] in (bool, bool | None)
+        flag, panel = name.replace("_", "-"), group.__name__.strip("_")
+        option = typer.Option(f"--{flag}", help=field.description, rich_help_panel=panel, show_default=not switch)
+        annotation: Any = Annotated[types[name], option]
+        parameters.append(inspect.Parameter(name, _KEYWORD, default=field.default, annotation=annotation))
+        if switch:
+            opposite = Annotated[bool, typer.Option(f"--no-{flag}", hidden=True)]
+            parameters.append(inspect.Parameter(f"no_{name}", _KEYWORD, default=False, annotation=opposite))
     return inspect.Signature(parameters)
 
 
-@_command(train.train, _train_signature(), epilog="Go on with a run: `bombo train --resume runs/pets-1`")
+@_command(
+    train.train,
+    _train_signature(),
+    epilog="Go on with a run: `bombo train --resume runs/pets-1`\n\n"
+    "Every switch has its opposite, such as `--no-compile`, against a file or a resumed run that has it on.",
+)
 def _train(given: dict[str, Any]) -> None:
     """Train one network from images annotated with boxes, with masks, or with both.
 
@@ -93,7 +106,8 @@ def _train(given: dict[str, Any]) -> None:
 
     `bombo train --data pets.yaml --backbone resnet18 --epochs 30`
     """
-    if train.train(**given).stopped == "interrupted":
+    settings = {name.removeprefix("no_"): False if name.startswith("no_") else value for name, value in given.items()}
+    if train.train(**settings).stopped == "interrupted":
         raise typer.Exit(130)  # what a shell reports for Ctrl-C
 
 
@@ -117,11 +131,9 @@ def _predict(given: dict[str, Any], as_json: AsJson = False) -> None:
     entries = predict.predict(**given)
     if distributed.is_main():
         out = given.get("out", predict.OUT)
-        _show(
-            entries
-            if as_json
-            else f"{len(entries):,} detections\nwrote     {out}/overlays   {out}/masks   {out}/predictions.json"
-        )
+        names = ("overlays", "masks", "predictions.json", "skipped.json")
+        wrote = "   ".join(str(out / name) for name in names if (out / name).exists())
+        _show(entries if as_json else f"{len(entries):,} detections\nwrote     {wrote}")
 
 
 @_command(split.split)

@@ -49,6 +49,20 @@ def count_over_processes(count: Tensor) -> Tensor:
     return total.clamp(min=1) / world()
 
 
+def sum_over_processes(part: Tensor) -> Tensor:
+    """Sum over the processes of a tensor that each computed from its own images.
+
+    The gradient is the own part's times the number of processes: after DistributedDataParallel's average, that is the
+    gradient of one process with the whole batch. For losses that are no plain sum over images.
+    """
+    if world() == 1:
+        return part
+    total = part.detach().clone()
+    dist.all_reduce(total)
+    scaled = part * world()
+    return scaled + (total - scaled).detach()
+
+
 def gather(value: Any) -> list[Any]:
     """The values of all processes, in order of rank, everywhere."""
     if world() == 1:

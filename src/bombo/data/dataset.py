@@ -104,7 +104,11 @@ class TrainingBatches(torch.utils.data.Dataset[Batch | DataError]):
                 if not self.skip_bad:
                     raise
                 skipped.append((record.name, str(error)))
-        raise DataError(f"none of the images with {kind} can be read", where=self.records[index].where)
+        raise DataError(
+            f"none of the images with `use: {kind}` can be read",
+            where=self.records[index].where,
+            fix="repair or restore the files",
+        )
 
 
 @dataclass(frozen=True)

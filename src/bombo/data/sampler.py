@@ -45,7 +45,7 @@ def places(counts: dict[str, int], batch_size: int) -> dict[str, int]:
         raise ConfigError(
             f"a batch of {batch_size} cannot hold {len(used)} kinds of images ({', '.join(used)})",
             where="batch_size",
-            fix=f"use a batch size of {len(used)} or more for every process",
+            fix=f"use a batch size of {len(used)} or more",
         )
     both = counts.get("both", 0) / sum(counts[stream] for stream in used)
     alone = [stream for stream in ("boxes", "masks") if counts.get(stream)]

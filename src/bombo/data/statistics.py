@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -56,7 +57,8 @@ def statistics(records: Sequence[Record], space: LabelSpace) -> Statistics:
     chosen = (
         [masked[i * len(masked) // _MASKS_READ] for i in range(_MASKS_READ)] if len(masked) > _MASKS_READ else masked
     )
-    with ThreadPoolExecutor(4) as pool:  # decoding releases the interpreter lock
+    # decoding releases the interpreter lock; it also silences warnings, and threads leave that switched on behind them
+    with warnings.catch_warnings(), ThreadPoolExecutor(4) as pool:
         counts = [count for count in pool.map(lambda pair: _values(*pair), chosen) if count is not None]
     total = np.sum(counts, axis=0) if counts else np.zeros(256)
     valid = total[:VOID].sum()

@@ -6,6 +6,7 @@ evaluation) and predictions back to the source (evaluation, prediction), with th
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -64,11 +65,12 @@ class View:
     ) -> View:
         """Shows a window (x, y, width, height) of the source plane in the whole input.
 
-        The window may reach outside the image, even on all sides: that part becomes padding (expand).
+        The window may reach outside the image, even on all sides: that part becomes padding (expand). Pixels that it
+        cuts are shown whole.
         """
         x, y, width, height = window
-        left, top = max(0, round(x)), max(0, round(y))
-        right, bottom = min(image[1], round(x + width)), min(image[0], round(y + height))
+        left, top = max(0, math.floor(x)), max(0, math.floor(y))
+        right, bottom = min(image[1], math.ceil(x + width)), min(image[0], math.ceil(y + height))
         left, top = min(left, image[1] - 1), min(top, image[0] - 1)
         right, bottom = max(right, left + 1), max(bottom, top + 1)
         scale_x, scale_y = size[1] / width, size[0] / height

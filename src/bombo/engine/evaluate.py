@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,12 +19,14 @@ from bombo import distributed
 from bombo.command import checked
 from bombo.data.data_file import label_space, load_data_file, read_split
 from bombo.data.dataset import WholeImages, ready
+from bombo.data.label_space import LabelSpace
 from bombo.data.sample import Record, Sample
 from bombo.data.view import View
 from bombo.engine.checkpoint import load
 from bombo.engine.device import choose_device
+from bombo.engine.interrupt import leave_to_main
 from bombo.engine.model import Model
-from bombo.errors import ConfigError
+from bombo.errors import ConfigError, DataError
 from bombo.files import atomic_write
 from bombo.metrics.coco_ap import CocoAP
 from bombo.metrics.detections import Detections
@@ -44,11 +46,13 @@ class Evaluation:
         figures: `mAP50-95`, `mAP50`, `mAP75`, `mAP_small`, `mAP_medium`, `mAP_large` (COCO's protocol), `VOC_AP50` and
             `VOC07_AP50` (all-point and 11-point), `mIoU`, `pixel_accuracy`.
         per_class: Class name → figures of that class: `AP50-95`, `AP50`, `VOC_AP50`, `VOC07_AP50` (things) and `IoU`.
+        skipped: Image → why it could not be used and was left out (with `skip_bad`).
     """
 
     images: dict[str, int]
     figures: dict[str, float]
     per_class: dict[str, dict[str, float]]
+    skipped: dict[str, str] = field(default_factory=dict)
 
     @property
     def score(self) -> float:
@@ -66,6 +70,7 @@ class Evaluation:
             "images": self.images,
             "figures": plain(self.figures),
             "per_class": {name: plain(figures) for name, figures in self.per_class.items()},
+            "skipped": self.skipped,
         }
 
 
@@ -92,20 +97,23 @@ def evaluate(
     loaded = load(model, device=device, precision=precision)
     file = load_data_file(data)
     space = label_space(file)
-    if space.names != loaded.space.names:
+    if (space.things, space.stuff) != (loaded.space.things, loaded.space.stuff):
         raise ConfigError(
-            f"the network knows {', '.join(loaded.space.names)}; the data file has {', '.join(space.names)}",
+            f"the network knows {_classes(loaded.space)}; the data file has {_classes(space)}",
             where=str(data),
-            fix=f"write  classes: [{', '.join(loaded.space.things)}]  (and `stuff:`) in the order of the network",
+            fix=f"write  classes: [{', '.join(loaded.space.names)}]  stuff: [{', '.join(loaded.space.stuff)}]",
         )
-    records = read_split(file, split, space, skip_bad=skip_bad).records
-    evaluation = measure(loaded, records, batch_size=batch_size, workers=workers)
+    found = read_split(file, split, space, skip_bad=skip_bad)
+    evaluation = measure(loaded, found.records, batch_size=batch_size, workers=workers, skip_bad=skip_bad)
+    evaluation.skipped.update({problem.where: str(problem) for problem in found.problems})
     if out is not None and distributed.is_main():
         atomic_write(out, json.dumps(evaluation.to_json(), indent=2) + "\n")
     return evaluation
 
 
-def measure(model: Model, records: Sequence[Record], *, batch_size: int = 16, workers: int = 2) -> Evaluation:
+def measure(
+    model: Model, records: Sequence[Record], *, batch_size: int = 16, workers: int = 2, skip_bad: bool = False
+) -> Evaluation:
     """Runs the network over the images and accumulates the metrics; no image, mask or logit is kept.
 
     Args:
@@ -113,13 +121,27 @@ def measure(model: Model, records: Sequence[Record], *, batch_size: int = 16, wo
         records: The images, the same list in every process.
         batch_size: Images per forward pass.
         workers: Processes that decode images.
+        skip_bad: Leave out images that cannot be read, instead of raising.
+
+    Raises:
+        DataError: An image cannot be read.
     """
     coco, voc = CocoAP(model.space.num_things), VocAP(model.space.num_things)
     iou = MeanIoU(model.space.num_mask_values)
     images = WholeImages(records, model.size, model.fit)
     mine = range(distributed.rank(), len(records), distributed.world())
-    for batch in DataLoader(Subset(images, mine), batch_size, num_workers=workers, collate_fn=list):
+    skipped: dict[str, str] = {}
+    loader = DataLoader(
+        Subset(images, mine), batch_size, num_workers=workers, collate_fn=list, worker_init_fn=leave_to_main
+    )
+    for number, batch in enumerate(loader):
+        if skip_bad:
+            places = zip(mine[number * batch_size :], batch, strict=False)
+            skipped |= {records[index].name: str(item) for index, item in places if isinstance(item, DataError)}
+            batch = [item for item in batch if not isinstance(item, DataError)]
         items: list[tuple[int, Tensor, View, Sample]] = [ready(item) for item in batch]
+        if not items:
+            continue
         inputs = torch.stack([item[1] for item in items])
         seen = model.see(inputs, [item[2] for item in items], min_score=MIN_SCORE)
         for (index, _, _, sample), (boxes, scores, labels, mask) in zip(items, seen, strict=True):
@@ -130,7 +152,14 @@ def measure(model: Model, records: Sequence[Record], *, batch_size: int = 16, wo
             if sample.mask is not None:
                 iou.update(mask, sample.mask.numpy())
     coco, voc, iou = (_merged(distributed.gather(metric)) for metric in (coco, voc, iou))
-    return _summarise(model, records, coco, voc, iou)
+    figures, per_class = _summarise(model, coco, voc, iou)
+    skipped = {image: error for part in distributed.gather(skipped) for image, error in part.items()}
+    measured = [record for record in records if record.name not in skipped]
+    counts = {
+        "detection": sum(record.boxes is not None for record in measured),
+        "segmentation": sum(record.mask is not None for record in measured),
+    }
+    return Evaluation(counts, figures, per_class, skipped)
 
 
 def _merged(parts: list[Any]) -> Any:
@@ -141,7 +170,9 @@ def _merged(parts: list[Any]) -> Any:
     return reduce(merge, parts)
 
 
-def _summarise(model: Model, records: Sequence[Record], coco: CocoAP, voc: VocAP, iou: MeanIoU) -> Evaluation:
+def _summarise(
+    model: Model, coco: CocoAP, voc: VocAP, iou: MeanIoU
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     c, v, i = coco.compute(), voc.compute(), iou.compute()
     per_class: dict[str, dict[str, float]] = {}
     for index, name in enumerate(model.space.names):
@@ -167,8 +198,8 @@ def _summarise(model: Model, records: Sequence[Record], coco: CocoAP, voc: VocAP
         "IoU_background": float(i.per_value_iou[0]),
         "pixel_accuracy": i.pixel_accuracy,
     }
-    counts = {
-        "detection": sum(record.boxes is not None for record in records),
-        "segmentation": sum(record.mask is not None for record in records),
-    }
-    return Evaluation(counts, {name: float(value) for name, value in figures.items()}, per_class)
+    return {name: float(value) for name, value in figures.items()}, per_class
+
+
+def _classes(space: LabelSpace) -> str:
+    return ", ".join(space.things) + (f" (stuff: {', '.join(space.stuff)})" if space.stuff else "")

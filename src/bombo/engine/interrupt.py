@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a polite request: finish the step, save, stop. A second one stops at once."""
+"""Ctrl-C and SIGTERM as a polite request: finish the step, save, stop. A second Ctrl-C stops at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any, Self
 
 
 class Interrupt:
-    """While active, notes the first signal in `asked` and hands later ones to the handlers that were there before."""
+    """While active, notes signals in `asked`; after a Ctrl-C the handlers that were there before get later ones.
+
+    SIGTERM may come twice for one request: from a job queue to every process, and from `torchrun`, which got it too.
+    """
 
     def __init__(self) -> None:
         self.asked = False
@@ -28,9 +31,15 @@ class Interrupt:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
-        self._restore()
+        if number == signal.SIGINT:
+            self._restore()
 
     def _restore(self) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
+
+
+def leave_to_main(worker: int) -> None:
+    """Lets a loader's process ignore Ctrl-C, which a terminal sends to all: the step it is needed for is finished."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -24,7 +24,7 @@ from bombo.engine.model import Model, autocast
 from bombo.engine.optimiser import learning_rate, set_learning_rate
 from bombo.engine.progress import TrainingProgress
 from bombo.engine.run_folder import RunFolder
-from bombo.errors import BomboError
+from bombo.errors import BomboError, ConfigError
 from bombo.losses.criterion import Criterion
 from bombo.losses.term import Term
 from bombo.models.ema import Teacher
@@ -42,7 +42,7 @@ class Schedule:
         warmup: Share of the run in which the learning rate rises.
         accumulate: Batches per step.
         patience: Evaluations without a better score after which training stops; None = never.
-        max_seconds: Training time after which it stops; None = never.
+        max_seconds: Time after which `fit` stops; None = never.
     """
 
     steps: int
@@ -72,7 +72,8 @@ class Schedule:
 class Training:
     """Everything that changes while a network is trained, and what it is trained with.
 
-    `per_step` is the number of images with `boxes` and with `masks` that one step sees, over all processes.
+    `per_step` is the number of images with `boxes` and with `masks` that one step sees, over all processes; `losses`
+    is the running mean of each.
     """
 
     network: Network
@@ -88,6 +89,7 @@ class Training:
     best: float = -math.inf
     stale: int = 0
     seconds: float = 0.0
+    losses: dict[str, float] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     evaluation: Evaluation | None = None
 
@@ -100,27 +102,54 @@ class Training:
         """Tensors and plain types from which `restore` continues as if nothing had happened."""
         device = self.model.device
         return {
+            "classes": list(self.model.space.names),
             "step": self.step,
             "best": self.best,
             "stale": self.stale,
             "seconds": self.seconds,
+            "losses": self.losses,
             "skipped": self.skipped,
             "network": self.network.state_dict(),
             "teacher": self.teacher.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "optimiser_kind": type(self.optimiser).__name__,
             "scaler": self.scaler.state_dict(),
             "rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Puts a saved state back."""
-        self.network.load_state_dict(state["network"])
-        self.teacher.network.load_state_dict(state["teacher"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.scaler.load_state_dict(state["scaler"])
+        """Puts a saved state back; learning rates and weight decay stay as they were asked for now.
+
+        Raises:
+            ConfigError: The state is that of another network, optimiser or list of classes.
+        """
+        classes = list(self.model.space.names)
+        if state["classes"] != classes:
+            raise ConfigError(
+                f"the run was trained on {', '.join(state['classes'])}; the data has {', '.join(classes)}",
+                where="resume",
+                fix="give the data file of that run, or start a new one",
+            )
+        asked = [{k: v for k, v in group.items() if k != "params"} for group in self.optimiser.param_groups]
+        try:
+            if state["optimiser_kind"] != type(self.optimiser).__name__:
+                raise ValueError("the optimisers keep different things")
+            self.network.load_state_dict(state["network"])
+            self.teacher.network.load_state_dict(state["teacher"])
+            self.optimiser.load_state_dict(state["optimiser"])
+        except (RuntimeError, ValueError):
+            raise ConfigError(
+                "the run was trained with another network or optimiser",
+                where="resume",
+                fix="leave out settings that change them, or start a new run",
+            ) from None
+        for group, settings in zip(self.optimiser.param_groups, asked, strict=True):
+            group.update(settings)
+        if state["scaler"]:  # empty after a run in another precision
+            self.scaler.load_state_dict(state["scaler"])
         self.step, self.best, self.stale = state["step"], state["best"], state["stale"]
-        self.seconds, self.skipped = state["seconds"], state["skipped"]
+        self.seconds, self.losses, self.skipped = state["seconds"], state["losses"], state["skipped"]
         torch.set_rng_state(state["rng"])
         if state["cuda_rng"] is not None and self.model.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda_rng"], self.model.device)
@@ -151,7 +180,7 @@ def fit(
         BomboError: A loss is not finite.
     """
     schedule, device = training.schedule, training.model.device
-    running: dict[str, float] = {}
+    start = time.monotonic()
     forward.train()
     with Interrupt() as interrupt:
         while training.step < schedule.steps:
@@ -168,14 +197,15 @@ def fit(
             training.step += 1
             training.seconds += time.monotonic() - began
 
-            running = {name: 0.95 * running.get(name, value) + 0.05 * value for name, value in values.items()}
+            before = training.losses
+            training.losses = {name: 0.95 * before.get(name, value) + 0.05 * value for name, value in values.items()}
             epoch = f"epoch {math.ceil(training.step / schedule.epoch)}/{schedule.epochs}"
             images = len(batch) * schedule.accumulate * distributed.world()
-            progress.show(training.step, epoch, running, images, training.seen, memory_in_use(device))
+            progress.show(training.step, epoch, training.losses, images, training.seen, memory_in_use(device))
             if schedule.ends_epoch(training.step) or training.step % 20 == 0:
-                _log(training, running, folder)
+                _log(training, folder)
 
-            stop = _reason_to_stop(training, interrupt)
+            stop = _reason_to_stop(training, interrupt, time.monotonic() - start)
             if validation is not None and (schedule.evaluates(training.step) or stop == "out of time"):
                 _evaluate(training, validation, epoch, folder, progress)
                 forward.train()
@@ -189,7 +219,9 @@ def fit(
 
 
 def save(training: Training, folder: RunFolder) -> None:
-    """Writes the teacher's weights and everything needed to go on."""
+    """Writes the teacher's weights and everything needed to go on; all processes call it."""
+    for part in distributed.gather(training.skipped):
+        training.skipped |= part
     if distributed.is_main():
         checkpoint.save_model(folder.path / checkpoint.LAST, training.model, step=training.step)
         checkpoint.save_state(folder.path / checkpoint.STATE, training.state())
@@ -230,9 +262,9 @@ def _finite(terms: dict[str, Term], batch: Batch, step: int, folder: RunFolder) 
     return values
 
 
-def _log(training: Training, running: dict[str, float], folder: RunFolder) -> None:
+def _log(training: Training, folder: RunFolder) -> None:
     rate = max(group["lr"] for group in training.optimiser.param_groups)
-    losses = {name: round(value, 5) for name, value in running.items()}
+    losses = {name: round(value, 5) for name, value in training.losses.items()}
     folder.log(
         step=training.step,
         epoch=round(training.step / training.schedule.epoch, 3),
@@ -253,6 +285,7 @@ def _evaluate(
 ) -> None:
     began = time.monotonic()
     evaluation = training.evaluation = validation(training.model)
+    training.skipped |= evaluation.skipped
     figures = evaluation.figures
     better = evaluation.score > training.best
     training.best, training.stale = (evaluation.score, 0) if better else (training.best, training.stale + 1)
@@ -267,9 +300,9 @@ def _evaluate(
     progress.pause(time.monotonic() - began)
 
 
-def _reason_to_stop(training: Training, interrupt: Interrupt) -> str:
+def _reason_to_stop(training: Training, interrupt: Interrupt, seconds: float) -> str:
     limit = training.schedule.max_seconds
-    late = limit is not None and training.seconds >= limit and training.step < training.schedule.steps
+    late = limit is not None and seconds >= limit and training.step < training.schedule.steps
     asked, late = distributed.any_process((interrupt.asked, late), training.model.device)
     return "interrupted" if asked else "out of time" if late else ""
 
@@ -279,8 +312,10 @@ def percent(share: float) -> str:
     return "   –" if math.isnan(share) else f"{100 * share:4.1f}"
 
 
-def validation_of(records: Sequence[Record], batch_size: int, workers: int) -> Callable[[Model], Evaluation] | None:
+def validation_of(
+    records: Sequence[Record], batch_size: int, workers: int, skip_bad: bool
+) -> Callable[[Model], Evaluation] | None:
     """Measures a model on the validation images; None when there are none."""
     if not records:
         return None
-    return lambda model: measure(model, records, batch_size=batch_size, workers=workers)
+    return lambda model: measure(model, records, batch_size=batch_size, workers=workers, skip_bad=skip_bad)

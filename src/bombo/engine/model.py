@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bombo.data.image_io import read_image
+from bombo.data.image_io import as_rgb, read_image
 from bombo.data.label_space import LabelSpace
 from bombo.data.view import Fit, View
 from bombo.engine.result import Result
@@ -115,7 +115,7 @@ def _as_array(item: ImageLike) -> tuple[np.ndarray, str]:
         case str() | Path():
             return read_image(Path(item)), Path(item).name
         case Image.Image():
-            return np.asarray(item.convert("RGB")), ""
+            return as_rgb(item), ""
         case Tensor() if item.ndim == 3 and item.shape[0] == 3 and item.dtype == torch.uint8:
             return item.cpu().permute(1, 2, 0).numpy(), ""
         case np.ndarray() if item.ndim == 3 and item.shape[2] == 3 and item.dtype == np.uint8:

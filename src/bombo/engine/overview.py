@@ -73,7 +73,9 @@ def show(
     line(
         "schedule",
         f"{schedule.steps:,} steps of {settings.batch_size * settings.accumulate} images ({per_step}), "
-        f"{schedule.epochs} epochs" + (f"; resumed at step {training.step:,}" if training.step else ""),
+        f"{schedule.epochs} epochs"
+        + (f"; resumed at step {training.step:,}" if training.step else "")
+        + ("; nothing is left to do, more --epochs would be" if training.step >= schedule.steps else ""),
     )
     line("run", f"{folder}     stop with Ctrl-C, go on with   bombo train --resume {folder}")
     console.print()
@@ -92,6 +94,8 @@ def finish(console: Console, training: Training, folder: Path, stopped: str) -> 
     if training.evaluation is not None:
         console.print(evaluation_table(training.evaluation))
     names = [name for name in (BEST, LAST) if (folder / name).is_file()]
+    if stopped == "out of time":
+        line("go on", f"bombo train --resume {folder}")
     line("wrote", "   ".join(str(folder / name) for name in names))
     line("next", f"bombo predict {folder} photos/        bombo evaluate {folder} --data FILE")
 
@@ -99,8 +103,9 @@ def finish(console: Console, training: Training, folder: Path, stopped: str) -> 
 def evaluation_table(evaluation: Evaluation) -> Table:
     """Figures per class and their means, in percent."""
     detection, segmentation = evaluation.images["detection"], evaluation.images["segmentation"]
+    left_out = f"; left out: {', '.join(evaluation.skipped)}" if evaluation.skipped else ""
     table = Table(
-        caption=f"{detection:,} images with boxes, {segmentation:,} with masks; percent",
+        caption=f"{detection:,} images with boxes, {segmentation:,} with masks; percent{left_out}",
         caption_justify="left",
         box=None,
     )
@@ -146,7 +151,7 @@ def _validation(val_set: DataSet) -> str:
     if not val_set.records:
         return "no validation images"
     kinds = {kind: sum(record.kind == kind for record in val_set.records) for kind in ("both", "boxes", "masks")}
-    return f"{len(val_set.records):,} for validation ({', '.join(f'{n:,} {k}' for k, n in kinds.items() if n)})"
+    return f"{len(val_set.records):,} for validation ({', '.join(f'{n:,} with {k}' for k, n in kinds.items() if n)})"
 
 
 def _weights(settings: TrainSettings) -> str:

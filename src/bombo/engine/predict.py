@@ -5,17 +5,19 @@ from __future__ import annotations
 import glob
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+from pydantic import BeforeValidator
 from typer import Argument, Option
 
 from bombo import distributed
 from bombo.command import checked
-from bombo.data.image_io import IMAGE_SUFFIXES
+from bombo.data.image_io import IMAGE_SUFFIXES, read_image
 from bombo.engine.checkpoint import load
 from bombo.engine.device import choose_device
+from bombo.engine.model import ImageLike, Model
 from bombo.engine.result import Result
 from bombo.errors import BomboError, DataError
 from bombo.files import atomic_write
@@ -27,7 +29,11 @@ OUT = Path("predictions")
 @checked
 def predict(
     model: Annotated[Path, Argument(help="A run's folder or a weights file.")],
-    source: Annotated[list[str], Argument(help="Images, folders or patterns such as 'photos/*.jpg'.")],
+    source: Annotated[
+        list[Path],
+        BeforeValidator(lambda value: [value] if isinstance(value, (str, Path)) else value),
+        Argument(help="Images, folders or patterns such as 'photos/*.jpg'."),
+    ],
     out: Annotated[Path, Option(help="Folder for overlays, masks and predictions.json.")] = OUT,
     min_score: Annotated[float, Option(min=0, max=1, help="Leave out detections below this score.")] = 0.3,
     batch_size: Annotated[int, Option(min=1, help="Images per forward pass.")] = 8,
@@ -48,11 +54,15 @@ def predict(
     Raises:
         BomboError: Weights or images cannot be used, or `out` holds predictions already.
     """
-    files = [file for item in ([source] if isinstance(source, (str, Path)) else source) for file in find_images(item)]
-    listing = out / "predictions.json"
-    if listing.exists() and not overwrite:
-        raise BomboError("holds predictions already", where=str(out), fix="choose another --out, or add --overwrite")
+    files = [file for item in source for file in find_images(item)]
+    listing, left_out = out / "predictions.json", out / "skipped.json"
     distributed.start(choose_device(device)[0])
+    if distributed.is_main() and not overwrite:
+        for held in (listing, out / "overlays", out / "masks"):
+            if held.exists():
+                fix = "choose another --out, or add --overwrite"
+                raise BomboError(f"holds {held.name} already", where=str(out), fix=fix)
+    distributed.barrier()  # nobody writes before the main process has looked
     network = load(model, device=device, precision=precision)
     names = _distinct(files)
     mine = range(distributed.rank(), len(files), distributed.world())
@@ -67,9 +77,9 @@ def predict(
     entries = sorted((entry for part in gathered for entry in part), key=lambda entry: entry["image_id"])
     if distributed.is_main():
         atomic_write(listing, json.dumps(entries, indent=1) + "\n")
-        left_out = [{"file": file, "error": error} for part in all_skipped for file, error in part]
-        if left_out:
-            atomic_write(out / "skipped.json", json.dumps(left_out, indent=1) + "\n")
+        left_out.unlink(missing_ok=True)
+        if bad := sorted(pair for part in all_skipped for pair in part):
+            atomic_write(left_out, json.dumps([{"file": file, "error": error} for file, error in bad], indent=1) + "\n")
     return entries
 
 
@@ -94,21 +104,27 @@ def find_images(item: str | Path) -> list[Path]:
     return found
 
 
-def _readable(network, files, batch, min_score, skip_bad, skipped):  # type: ignore[no-untyped-def]
+def _readable(
+    network: Model,
+    files: Sequence[Path],
+    batch: Sequence[int],
+    min_score: float,
+    skip_bad: bool,
+    skipped: list[tuple[str, str]],
+) -> Iterator[tuple[int, Result]]:
     """Results of a batch with their indices; with `skip_bad`, files that cannot be read are noted instead."""
-    from bombo.data.image_io import read_image
-
-    images, kept = [], []
+    images: list[ImageLike] = []
+    kept: list[int] = []
     for index in batch:
         try:
             images.append(read_image(files[index]))
             kept.append(index)
         except DataError as error:
             if not skip_bad:
-                raise
+                fix = f"{error.fix}; or leave such files out: --skip-bad --overwrite"
+                raise DataError(error.message, where=error.where, fix=fix) from None
             skipped.append((str(files[index]), error.message))
-    results = network.predict(images, min_score=min_score, batch_size=len(images)) if images else []
-    return zip(kept, results, strict=True)
+    return zip(kept, network.predict(images, min_score=min_score, batch_size=len(batch)), strict=True)
 
 
 def _write(result: Result, out: Path, name: str) -> None:

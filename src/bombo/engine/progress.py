@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.live import Live
+from rich.text import Text
 
 _PLAIN_EVERY = 15.0  # seconds between plain lines: a log file should not drown
+_BAR = 16  # characters
 
 
 class TrainingProgress:
@@ -24,22 +27,20 @@ class TrainingProgress:
 
     def __init__(self, console: Console, steps: int, start: int, quiet: bool) -> None:
         self.console, self.steps, self.start, self.quiet = console, steps, start, quiet
-        self.live = console.is_terminal and not quiet
         self.began = self.spoke = time.monotonic()
         self.paused = 0.0
-        columns = (TextColumn("{task.fields[epoch]}"), BarColumn(24), TextColumn("{task.percentage:3.0f} %"))
-        self.bar = Progress(*columns, TextColumn("{task.fields[text]}"), console=console, transient=True)
-        self.task = self.bar.add_task("train", total=steps, completed=start, epoch="", text="")
+        self.live = Live(console=console, transient=True) if console.is_terminal and not quiet else None
 
     def __enter__(self) -> Self:
         if self.live:
-            self.bar.start()
+            self.live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.bar.stop()
+        if self.live:
+            self.live.stop()
 
     def show(
         self, step: int, epoch: str, losses: dict[str, float], images: int, seen: dict[str, int], memory: float
@@ -58,16 +59,22 @@ class TrainingProgress:
             return
         speed = images * (step - self.start) / max(self.seconds(), 1e-6)
         left = (self.steps - step) * images / max(speed, 1e-6)
-        named = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
-        text = (
-            f"loss {sum(losses.values()):.3f}  {named}  {speed:,.0f} img/s  {clock(left)} left  "
-            f"{memory / 2**30:.1f} GiB  seen: {seen['boxes']:,} with boxes, {seen['masks']:,} with masks"
-        )
+        parts = [
+            f"{step}/{self.steps}",
+            f"loss {sum(losses.values()):.3f}",
+            *(f"{name} {value:.3f}" for name, value in losses.items()),
+            f"{speed:,.0f} img/s",
+            f"{clock(left)} left",
+            f"{memory / 2**30:.1f} GiB",
+            f"seen: {seen['boxes']:,} with boxes, {seen['masks']:,} with masks",
+        ]
         if self.live:
-            self.bar.update(self.task, completed=step, epoch=epoch, text=text)
+            done = _BAR * step // self.steps
+            parts[0] = f"{'━' * done}{'─' * (_BAR - done)} {100 * step // self.steps} %"
+            self.live.update(Text(_packed([epoch, *parts], self.console.width)))
         elif time.monotonic() - self.spoke > _PLAIN_EVERY or step == self.steps:
             self.spoke = time.monotonic()
-            self.say(f"{epoch}  {step}/{self.steps}  {text}")
+            self.say("  ".join([epoch, *parts]))
 
     def say(self, text: str) -> None:
         """Prints a line that stays, above the live one."""
@@ -91,3 +98,9 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _packed(parts: list[str], width: int) -> str:
+    """The parts in one line, or in as many as a narrow terminal needs, none cut in two."""
+    whole = "  ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts)
+    return textwrap.fill(whole, width).replace("\N{NO-BREAK SPACE}", " ")

@@ -16,11 +16,13 @@ import yaml
 
 from bombo import distributed
 from bombo.data.label_space import LabelSpace
-from bombo.engine.checkpoint import STATE
-from bombo.errors import BomboError
+from bombo.engine.checkpoint import BEST, LAST, STATE
+from bombo.errors import BomboError, ConfigError
 from bombo.files import atomic_write, next_free
 
 CONFIG, METRICS, SKIPPED = "config.yaml", "metrics.jsonl", "skipped.json"
+_RESULTS = (METRICS, SKIPPED, STATE, BEST, LAST, "bad_batch_*.pt")  # what a new run must not find
+_START = {"config", "out", "overwrite", "resume"}  # how a run was started is no part of what it is
 
 
 class RunFolder:
@@ -47,20 +49,21 @@ class RunFolder:
         """
         if not distributed.is_main():
             return cls(Path(distributed.from_main(None)))
-        path = out or next_free(Path("runs"), stem)
-        if (path / CONFIG).exists() and not overwrite:
-            raise BomboError(
-                "holds a run already",
-                where=str(path),
-                fix=f"go on with it: --resume {path}, replace it: --overwrite, or choose another --out",
-            )
         try:
+            path = out or _claim(stem)
             path.mkdir(parents=True, exist_ok=True)
-            for name in (METRICS, SKIPPED, STATE, "best.safetensors", "last.safetensors", "bad_batch.pt"):
-                (path / name).unlink(missing_ok=True)
+            held = [file for name in (CONFIG, *_RESULTS) for file in path.glob(name)]
+            if held and not overwrite:
+                raise BomboError(
+                    f"holds a run already ({held[0].name})",
+                    where=str(path),
+                    fix=f"go on with it: --resume {path}, replace it: --overwrite, or choose another --out",
+                )
+            for file in held:
+                file.unlink()
         except OSError as error:
             raise BomboError(
-                f"cannot be made ({error.strerror})", where=str(path), fix="choose another --out"
+                f"cannot be made ({error.strerror})", where=str(out or Path("runs")), fix="choose another --out"
             ) from None
         distributed.from_main(str(path))
         return cls(path)
@@ -69,8 +72,8 @@ class RunFolder:
         """Writes the resolved configuration, the class table and the environment."""
         if not distributed.is_main():
             return
-        plain = {name: str(value) if isinstance(value, Path) else value for name, value in config.items()}
-        atomic_write(self.path / CONFIG, yaml.safe_dump(plain, sort_keys=False))
+        settings = {name: value for name, value in config.items() if name not in _START}
+        atomic_write(self.path / CONFIG, yaml.safe_dump(settings, sort_keys=False))
         classes = [
             {
                 "name": name,
@@ -96,8 +99,13 @@ class RunFolder:
         """Adds a line to metrics.jsonl; NaN becomes null."""
         if distributed.is_main():
             plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in entry.items()}
-            with (self.path / METRICS).open("a") as file:
-                file.write(json.dumps(plain) + "\n")
+            try:
+                with (self.path / METRICS).open("a") as file:
+                    file.write(json.dumps(plain) + "\n")
+            except OSError as error:
+                raise BomboError(
+                    f"cannot be written ({error.strerror})", where=str(self.path / METRICS), fix="make room"
+                ) from None
 
     def forget_after(self, step: int) -> None:
         """Drops the lines of metrics.jsonl that lie after `step`: a resumed run writes them again."""
@@ -113,24 +121,41 @@ class RunFolder:
             atomic_write(self.path / SKIPPED, json.dumps(entries, indent=1) + "\n")
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """The resolved configuration of a run.
+def read_config(file: Path) -> dict[str, Any]:
+    """Settings from a YAML file, for instance a run's own.
 
     Raises:
-        BomboError: The folder holds no run.
+        ConfigError: There is no such file, or it holds no settings.
     """
-    file = folder / CONFIG
-    if not file.is_file():
-        raise BomboError(f"holds no {CONFIG}", where=str(folder), fix="give a run's folder, for instance runs/pets-1")
-    return dict(yaml.safe_load(file.read_text()))
+    try:
+        content = yaml.safe_load(file.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        fix = "--resume wants a run's folder, for instance runs/pets-1, and --config a YAML file of settings"
+        raise ConfigError("there is no such file", where=str(file), fix=fix) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot be read ({' '.join(str(error).split())})", where=str(file)) from None
+    if not isinstance(content, dict):
+        raise ConfigError("holds no lines `setting: value`", where=str(file))
+    return content
 
 
-def latest_unfinished(stem: str, out: Path | None) -> Path | None:
+def latest(stem: str, out: Path | None) -> Path | None:
     """The run `--resume auto` goes on with: `out` if it holds state, else the newest `runs/STEM-N` that does."""
     if out is not None:
-        return out if (out / STATE).is_file() else None
+        return Path(out) if (Path(out) / STATE).is_file() else None
     states = [path for path in Path("runs").glob(f"{stem}-*/{STATE}") if path.parent.name.rpartition("-")[2].isdigit()]
     return max(states, key=lambda path: int(path.parent.name.rpartition("-")[2])).parent if states else None
+
+
+def _claim(stem: str) -> Path:
+    """Makes the next free `runs/STEM-N`; two runs that start at once get two folders."""
+    while True:
+        path = next_free(Path("runs"), stem)
+        try:
+            path.mkdir(parents=True)
+            return path
+        except FileExistsError:
+            continue
 
 
 def _step(line: str) -> float:

@@ -8,24 +8,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+import torch
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bombo.data.view import Fit
 from bombo.engine.optimiser import OptimiserName
-from bombo.engine.run_folder import CONFIG, latest_unfinished, read_config
+from bombo.engine.run_folder import CONFIG, latest, read_config
 from bombo.errors import ConfigError, did_you_mean
 from bombo.losses.box_regression import BoxLoss
+from bombo.models.blocks import GROUP
 from bombo.models.network import SIZE_MULTIPLE
 from bombo.models.precision import Precision
 
 Positive = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Word = Annotated[  # Python callers may give a path or a device as what it is
+    str, BeforeValidator(lambda value: str(value) if isinstance(value, (Path, torch.device)) else value)
+]
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class _Run(_Settings):
@@ -37,9 +41,9 @@ class _Run(_Settings):
     """Folder of the run; by default the next runs/NAME-N."""
     overwrite: bool = False
     """Replace the run in that folder."""
-    resume: str | None = None
+    resume: Word | None = None
     """Go on with a run: its folder, or `auto` for the newest one, if any."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Seed of everything random."""
     skip_bad: bool = False
     """Leave out files that cannot be used, and list them in the run's folder."""
@@ -48,12 +52,12 @@ class _Run(_Settings):
 class _Network(_Settings):
     backbone: str = "resnet18"
     """Any timm network with features at strides 4, 8, 16 and 32."""
-    weights: str = "imagenet"
+    weights: Word = "imagenet"
     """Backbone weights: `imagenet` (from the hub), a file, or `none`."""
-    channels: Annotated[int, Field(ge=16)] = 128
-    """Channels of the pyramid and the detection head."""
-    segmentation_channels: Annotated[int, Field(ge=16)] = 96
-    """Channels of the segmentation head."""
+    channels: Annotated[int, Field(ge=16, multiple_of=GROUP)] = 128
+    """Channels of the pyramid and the detection head, a multiple of 8."""
+    segmentation_channels: Annotated[int, Field(ge=16, multiple_of=GROUP)] = 96
+    """Channels of the segmentation head, a multiple of 8."""
     head_depth: Annotated[int, Field(ge=0)] = 2
     """Convolutions in each tower of the detection head."""
     freeze_stem: bool = False
@@ -69,6 +73,8 @@ class _Images(_Settings):
     """How images are brought to that size: `squash` gives up the aspect ratio, `letterbox` pads."""
     multi_scale: bool = False
     """Train at 3/4 to 5/4 of the size, another one for every batch."""
+    zoom: Annotated[float, Field(ge=1)] = 1.5
+    """Crop and expand: windows show 1/ZOOM to ZOOM times the image; 1 = whole images only."""
     colour: Annotated[float, Field(ge=0, le=2)] = 1.0
     """Strength of the colour jitter."""
 
@@ -92,8 +98,8 @@ class _Schedule(_Settings):
     """Weight decay; biases and norms have none."""
     warmup: Share = 0.05
     """Share of the run in which the learning rate rises; then it falls along a cosine."""
-    clip: Annotated[float, Field(gt=0)] = 10.0
-    """Largest norm of the gradient."""
+    clip: Annotated[float, Field(gt=0, allow_inf_nan=True)] = 10.0
+    """Largest norm of the gradient; inf = any."""
     ema: Share = 0.9995
     """Largest decay of the averaged weights that are evaluated and saved; 0 = no averaging."""
     eval_every: Annotated[int, Field(ge=0)] = 1
@@ -101,7 +107,7 @@ class _Schedule(_Settings):
     patience: Positive | None = None
     """Stop after so many evaluations without a better score."""
     max_time: str | None = None
-    """Stop, resumably, after a training time such as 45s, 90m or 1h30m."""
+    """Stop, resumably, so long after the start: 45s, 90m or 1h30m."""
 
     @field_validator("max_time")
     @classmethod
@@ -130,9 +136,15 @@ class _Losses(_Settings):
     dice: Weight = 0.0
     """Weight of Dice relative to cross-entropy."""
 
+    @model_validator(mode="after")
+    def _ask_for_something(self) -> Self:
+        if not self.detection_weight and not self.segmentation_weight:
+            raise ValueError("`detection_weight` and `segmentation_weight` are both 0: there is nothing to learn")
+        return self
+
 
 class _Machine(_Settings):
-    device: str = "auto"
+    device: Word = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
     precision: Precision = "auto"
     """Number format of the forward pass."""
@@ -157,7 +169,7 @@ class TrainSettings(_Machine, _Losses, _Schedule, _Images, _Network, _Run):
         own = cls._valid(given, "").model_dump(include=set(given))
         beneath: dict[str, Any] = {}
         if own.get("config") is not None:
-            beneath = _read_yaml(own["config"])
+            beneath = read_config(own["config"])
             cls._valid(beneath, str(own["config"]))
         resume = own.get("resume", beneath.get("resume"))
         if resume == "auto":
@@ -166,12 +178,12 @@ class TrainSettings(_Machine, _Losses, _Schedule, _Images, _Network, _Run):
                 raise ConfigError(
                     "`auto` looks for the newest run of a data file", where="resume", fix="add --data FILE"
                 )
-            found = latest_unfinished(Path(data).stem, own.get("out") or beneath.get("out"))
+            found = latest(Path(data).stem, own.get("out") or beneath.get("out"))
             own["resume"] = resume = str(found) if found else None
         if resume is not None:
-            beneath = read_config(Path(resume)) | beneath
+            beneath = _over(read_config(Path(resume) / CONFIG), beneath)
             own["out"] = Path(resume)
-        merged = cls._valid(beneath | own, str(Path(resume) / CONFIG) if resume else "")
+        merged = cls._valid(_over(beneath, own), str(Path(resume) / CONFIG) if resume else "")
         if merged.data is None:
             raise ConfigError("there is no data file", where="data", fix="bombo train --data FILE; see the README")
         return merged
@@ -185,10 +197,11 @@ class TrainSettings(_Machine, _Losses, _Schedule, _Images, _Network, _Run):
             return cls.model_validate(dict(values))
         except ValidationError as error:
             first = error.errors()[0]
-            name = str(first["loc"][0])
             message = first["msg"].removeprefix("Value error, ")
+            name = "".join(str(step) for step in first["loc"][:1])  # none where settings contradict one another
+            value = f"{first['input']!r}: " if name else ""
             raise ConfigError(
-                f"{first['input']!r}: {message[0].lower()}{message[1:]}", where=f"{where}, {name}" if where else name
+                f"{value}{message[0].lower()}{message[1:]}", where=", ".join(filter(None, (where, name)))
             ) from None
 
     @classmethod
@@ -204,13 +217,6 @@ class TrainSettings(_Machine, _Losses, _Schedule, _Images, _Network, _Run):
         )
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise ConfigError("file is missing", where=str(path), fix="give a YAML file of settings") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot be read ({' '.join(str(error).split())})", where=str(path)) from None
-    if not isinstance(content, dict):
-        raise ConfigError("holds no lines `setting: value`", where=str(path))
-    return content
+def _over(beneath: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """What was said later wins, `epochs` over earlier `steps` as well."""
+    return {name: value for name, value in beneath.items() if name != "steps" or "epochs" not in own} | dict(own)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,11 +15,33 @@ from typer import Argument, Option
 from bombo.command import checked
 from bombo.data.annotation_io import read_list
 from bombo.data.data_file import DataFile, label_space, load_data_file, read_split
+from bombo.data.image_io import image_size
 from bombo.data.label_space import LabelSpace
-from bombo.data.sample import Record
+from bombo.data.sample import Problems, Record
+from bombo.data.sources import Source
 from bombo.data.split import PartialSplit, existing_split, split_names, write_split
-from bombo.errors import ConfigError
+from bombo.errors import BomboError, ConfigError, DataError
 from bombo.files import atomic_write
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """One source, cut: where its lists go, what is in them, the classes in every image, and what was left out."""
+
+    folder: Path
+    part: PartialSplit
+    classes: dict[str, set[int]]
+    skipped: list[DataError]
+
+    def facts(self) -> dict[str, Any]:
+        images = {"boxes": len(self.part.boxes), "masks": len(self.part.masks)}
+        return {
+            "folder": str(self.folder),
+            "digest": self.part.digest,
+            "images": images,
+            "left_out": len(self.classes) - sum(images.values()),
+            "skipped": len(self.skipped),
+        }
 
 
 @checked
@@ -28,15 +52,17 @@ def split(
     seed: Annotated[int, Option(min=0, help="Another seed, another split.")] = 0,
     boxes_list: Annotated[Path | None, Option(help="Take this list of box images instead of drawing one.")] = None,
     masks_list: Annotated[Path | None, Option(help="Take this list of mask images instead of drawing one.")] = None,
+    skip_bad: Annotated[bool, Option("--skip-bad", help="Leave out images whose files cannot be used.")] = False,
 ) -> dict[str, Any]:
     """Cut fully annotated images into a part with boxes only and a part with masks only.
 
     Writes `train_boxes.txt`, `train_masks.txt`, `split.json` (seed, SHA-256 of the lists, images per class) and a
     `data.yaml` ready for training; other sources, `val` and `test` are taken over. Several sources are cut one by one,
-    each into a numbered folder.
+    each into a numbered folder. With `skip_bad`, `skipped.json` lists what was left out.
 
     Returns:
-        For each source that was cut: its folder, the digest, and the number of images in both parts.
+        The new data file, the seed, and for each source that was cut its folder, the digest and how many images are
+        in both parts, in neither, and were skipped.
 
     Raises:
         BomboError: There is nothing to cut, lists do not fit the data, or files exist already.
@@ -52,29 +78,30 @@ def split(
         raise ConfigError(
             "several sources have `use: both`", where=str(data), fix="give lists for one source at a time"
         )
-    lists: dict[int, tuple[Path, Path]] = {}
-    parts = []
+    if (out / "data.yaml").exists():
+        raise BomboError(
+            "data.yaml exists already and is not overwritten", where=str(out), fix="choose another folder for --out"
+        )
+    cuts: dict[int, _Cut] = {}
     for index in cut:
-        records = read_split(_alone(file, index), "train", space).records
-        folder = out / str(index) if len(cut) > 1 else out
-        classes = {record.entry: _classes(record, space) for record in records}
+        classes, skipped = _read(file, index, space, skip_bad)
         if boxes_list is not None and masks_list is not None:
             part = existing_split(list(read_list(boxes_list)), list(read_list(masks_list)), classes)
         else:
             part = split_names(classes, fraction=fraction, seed=seed)
-        write_split(part, folder, counts=_counts(part, classes, space))
-        lists[index] = (folder / "train_boxes.txt", folder / "train_masks.txt")
-        images = {"boxes": len(part.boxes), "masks": len(part.masks)}
-        parts.append(
-            {
-                "folder": str(folder),
-                "digest": part.digest,
-                "images": images,
-                "left_out": len(classes) - sum(images.values()),
-            }
-        )
-    atomic_write(out / "data.yaml", _data_file(file, out, lists))
-    return {"data": str(out / "data.yaml"), "seed": None if boxes_list else seed, "parts": parts}
+        if not part.boxes or not part.masks:
+            raise ConfigError(
+                f"of the {len(classes)} images in {file.train[index].root}, {fraction:g} leaves one part without any",
+                where="fraction",
+                fix="choose another fraction, or cut a longer list",
+            )
+        cuts[index] = _Cut(out / str(index) if len(cut) > 1 else out, part, classes, skipped)
+    _write(out, file, space, cuts)
+    return {
+        "data": str(out / "data.yaml"),
+        "seed": None if boxes_list else seed,
+        "parts": [each.facts() for each in cuts.values()],
+    }
 
 
 def describe(facts: dict[str, Any]) -> str:
@@ -83,53 +110,75 @@ def describe(facts: dict[str, Any]) -> str:
         f"{part['folder']}: {part['images']['boxes']:,} images with boxes only, "
         f"{part['images']['masks']:,} with masks only"
         + (f", {part['left_out']:,} in neither list" if part["left_out"] else "")
+        + (f", {part['skipped']:,} cannot be used (skipped.json)" if part["skipped"] else "")
         + f"     split {part['digest'][:16]}"
         for part in facts["parts"]
     ]
     return "\n".join([*lines, f"next      bombo train --data {facts['data']}"])
 
 
-def _alone(file: DataFile, index: int) -> DataFile:
-    return file.model_copy(update={"train": [file.train[index]]})
+def _read(file: DataFile, index: int, space: LabelSpace, skip_bad: bool) -> tuple[dict[str, set[int]], list[DataError]]:
+    """The classes in every image of one training source, and what was left out."""
+    alone = file.model_copy(update={"train": [file.train[index]]})
+    read = read_split(alone, "train", space, skip_bad=skip_bad)
+    classes: dict[str, set[int]] = {}
+    problems = Problems()
+    for record in read.records:
+        try:
+            classes[record.entry] = _classes(record, space)
+        except DataError as error:
+            problems.add(error)
+    problems.raise_unless(skip_bad, len(read.records))
+    return classes, [*read.problems, *problems.errors]
 
 
 def _classes(record: Record, space: LabelSpace) -> set[int]:
     """Things by their boxes; stuff, which has none, by the mask (decoded only if there is stuff)."""
     found = set() if record.boxes is None else {int(label) for label in record.boxes.labels if label >= 0}
     if space.stuff and record.mask is not None:
-        from bombo.data.image_io import image_size
-
         values = np.unique(record.mask.load(image_size(record.image)))
         found |= {int(value) - 1 for value in values if space.num_things < value < space.num_mask_values}
     return found
 
 
-def _counts(part: PartialSplit, classes: dict[str, set[int]], space: LabelSpace) -> dict[str, tuple[int, int]]:
+def _write(out: Path, file: DataFile, space: LabelSpace, cuts: dict[int, _Cut]) -> None:
+    for cut in cuts.values():
+        write_split(cut.part, cut.folder, counts=_counts(cut, space))
+    if left_out := [{"file": error.where, "error": error.message} for cut in cuts.values() for error in cut.skipped]:
+        atomic_write(out / "skipped.json", json.dumps(left_out, indent=1) + "\n")
+    atomic_write(out / "data.yaml", _data_file(file, out, {index: cut.folder for index, cut in cuts.items()}))
+
+
+def _counts(cut: _Cut, space: LabelSpace) -> dict[str, tuple[int, int]]:
     def images(names: list[str], index: int) -> int:
-        return sum(index in classes[name] for name in names)
+        return sum(index in cut.classes[name] for name in names)
 
-    return {name: (images(part.boxes, i), images(part.masks, i)) for i, name in enumerate(space.names)}
+    return {name: (images(cut.part.boxes, i), images(cut.part.masks, i)) for i, name in enumerate(space.names)}
 
 
-def _data_file(file: DataFile, out: Path, lists: dict[int, tuple[Path, Path]]) -> str:
+def _data_file(file: DataFile, out: Path, folders: dict[int, Path]) -> str:
     """The new data file: paths relative to where it lies, cut sources twice, once for each kind of annotation."""
 
-    def relative(path: Path) -> str:
-        return Path(os.path.relpath(path, out)).as_posix()
+    def relative(path: Path, start: Path = out) -> str:
+        # resolved, since `..` leaves the folder that a link leads to, not the one it lies in
+        return Path(os.path.relpath(path.resolve(), start.resolve())).as_posix()
 
-    def entry(source: Any, **changed: str) -> dict[str, Any]:
-        own = source.model_dump(mode="python", by_alias=True, exclude_unset=True)
-        plain = {key: relative(value) if key in ("root", "list") else value for key, value in own.items()}
-        inside = {key: value for key, value in plain.items() if isinstance(value, Path)}
-        plain |= {key: Path(os.path.relpath(value, source.root)).as_posix() for key, value in inside.items()}
+    def entry(source: Source, **changed: str) -> dict[str, Any]:
+        own = source.model_dump(by_alias=True, exclude_unset=True)
+        starts = {key: out if key in ("root", "list") else source.root for key in own}
+        plain = {key: relative(value, starts[key]) if isinstance(value, Path) else value for key, value in own.items()}
         return {"format": source.format, **plain, **changed}
+
+    def part(source: Source, kind: str, folder: Path) -> dict[str, Any]:
+        # named from one folder up: `train_boxes.txt` alone could also mean a list that the source has under that name
+        path = folder / f"train_{kind}.txt"
+        return entry(source, list=f"../{relative(path, out.resolve().parent)}", use=kind)
 
     content: dict[str, Any] = file.model_dump(mode="json", include={"classes", "stuff", "others"}, exclude_unset=True)
     content["train"] = []
     for index, source in enumerate(file.train):
-        if index in lists:
-            for kind, path in zip(("boxes", "masks"), lists[index], strict=True):
-                content["train"].append(entry(source, list=relative(path), use=kind))
+        if index in folders:
+            content["train"] += [part(source, kind, folders[index]) for kind in ("boxes", "masks")]
         else:
             content["train"].append(entry(source))
     for name in ("val", "test"):

@@ -7,9 +7,11 @@ torchrun --nproc-per-node 8 -m bombo train --data pets.yaml
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,8 @@ from bombo.engine import overview
 from bombo.engine.checkpoint import load_state
 from bombo.engine.device import choose_device
 from bombo.engine.evaluate import Evaluation
-from bombo.engine.loop import Schedule, Training, fit, save, validation_of
+from bombo.engine.interrupt import leave_to_main
+from bombo.engine.loop import Schedule, Training, fit, validation_of
 from bombo.engine.model import Model
 from bombo.engine.optimiser import make_optimiser
 from bombo.engine.progress import TrainingProgress
@@ -120,10 +123,9 @@ def train(**given: Any) -> Run:
     )
 
     batches = load_batches(settings, train_set.records, schedule, training.step, device)
-    validation = validation_of(val_set.records, settings.batch_size, worker_count(settings, device))
+    validation = validation_of(val_set.records, settings.batch_size, worker_count(settings, device), settings.skip_bad)
     with TrainingProgress(console, schedule.steps, training.step, quiet=not distributed.is_main()) as progress:
         stopped = fit(training, make_forward(settings, network, device), batches, validation, folder, progress)
-    save(training, folder)
     overview.finish(console, training, folder.path, stopped)
     return Run(folder.path, model, training.evaluation, stopped)
 
@@ -150,7 +152,8 @@ def make_network(settings: TrainSettings, space: LabelSpace) -> Network:
         segmentation_channels=settings.segmentation_channels,
         head_depth=settings.head_depth,
     )
-    network = Network(config, "none" if settings.resume else settings.weights)
+    with _silent("timm"):  # it warns of layers in the file that no pyramid needs, such as the classifier
+        network = Network(config, "none" if settings.resume else settings.weights)
     if settings.freeze_stem:
         network.backbone.freeze_stem()
     if settings.freeze_norm:
@@ -208,13 +211,19 @@ def load_batches(
         rank=distributed.rank(),
         world=distributed.world(),
     )
-    images = TrainingBatches(records, Augment(fit=settings.fit, colour=settings.colour), settings.skip_bad)
+    images = TrainingBatches(
+        records,
+        Augment(fit=settings.fit, scale=(1 / settings.zoom, settings.zoom), colour=settings.colour),
+        settings.skip_bad,
+    )
     loader = DataLoader(
         images,
         batch_size=None,
         sampler=draws,
         num_workers=worker_count(settings, device),
         pin_memory=device.type == "cuda",
+        worker_init_fn=leave_to_main,
+        generator=torch.Generator(),  # otherwise it draws from the global one, which a resumed run goes on with
     )
     return (ready(batch) for batch in loader)
 
@@ -225,3 +234,15 @@ def worker_count(settings: TrainSettings, device: torch.device) -> int:
         return settings.workers
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(8, max(1, cores // distributed.world() - 1)) if device.type != "cpu" else min(1, cores - 1)
+
+
+@contextmanager
+def _silent(package: str) -> Iterator[None]:
+    """Lets a package log errors only."""
+    logger = logging.getLogger(package)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

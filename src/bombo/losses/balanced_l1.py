@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from bombo.models.precision import at_least_float32
+
 
 def balanced_l1_loss(
     predicted: Tensor, target: Tensor, *, alpha: float = 0.5, gamma: float = 1.5, beta: float = 1.0
@@ -25,10 +27,10 @@ def balanced_l1_loss(
         beta: Error at which the two branches meet.
 
     Returns:
-        Same shape, fp32, not reduced.
+        Same shape, at least fp32, not reduced.
     """
     b = math.exp(gamma / alpha) - 1
-    x = (predicted.float() - target.float()).abs() / beta
-    inner = alpha / b * (b * x + 1) * torch.log(b * x.clamp(max=1) + 1) - alpha * x
+    x = (at_least_float32(predicted) - target).abs() / beta
+    inner = alpha / b * (b * x + 1) * torch.log1p(b * x) - alpha * x
     outer = gamma * x + gamma / b - alpha
     return beta * inner.where(x < 1, outer)

@@ -10,6 +10,7 @@ from torchvision.ops import generalized_box_iou_loss
 
 from bombo.losses.balanced_l1 import balanced_l1_loss
 from bombo.models.box_coding import decode, encode
+from bombo.models.precision import at_least_float32
 
 BoxLoss = Literal["giou", "balanced_l1", "smooth_l1"]
 
@@ -30,9 +31,9 @@ def box_regression_loss(
         kind: Which distance.
 
     Returns:
-        Scalar, fp32, attached to the graph even when P is 0.
+        Scalar, at least fp32, attached to the graph even when P is 0.
     """
-    deltas = deltas.float()
+    deltas = at_least_float32(deltas)
     if kind == "giou":
         distance: Tensor = 2 * generalized_box_iou_loss(decode(deltas, anchors), boxes)
         return distance.sum() / normaliser

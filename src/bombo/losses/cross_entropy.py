@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from bombo.data.label_space import VOID
+from bombo.models.precision import at_least_float32
 
 
 def mask_cross_entropy(logits: Tensor, masks: Tensor, normaliser: Tensor) -> Tensor:
@@ -19,6 +20,7 @@ def mask_cross_entropy(logits: Tensor, masks: Tensor, normaliser: Tensor) -> Ten
         normaliser: Scalar > 0, usually the number of valid pixels.
 
     Returns:
-        Scalar, fp32, attached to the graph even when nothing is valid.
+        Scalar, at least fp32, attached to the graph even when nothing is valid.
     """
-    return cross_entropy(logits.float(), masks.long(), ignore_index=VOID, reduction="sum") / normaliser
+    total = cross_entropy(at_least_float32(logits), masks.long(), ignore_index=VOID, reduction="sum")
+    return total / normaliser

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from bombo.data.batch import Batch
 from bombo.data.label_space import ANY_CLASS
@@ -60,15 +59,15 @@ def classification_targets(matches: Matches, labels: Tensor, num_things: int) ->
     Returns:
         Targets and weights, both (B, A, num_things) of 0.0 and 1.0.
     """
-    batch, count = labels.shape
-    if count == 0:
-        zeros = torch.zeros(batch, matches.positive.shape[1], num_things, device=labels.device)
-        return zeros, zeros + 1
-    classes = one_hot(labels.clamp(min=0), num_things).float()
-    own = classes.gather(
-        1, matches.box[..., None].expand(-1, -1, num_things)
-    )  # (B, A, C): the class of the matched box
-    targets = own * matches.positive[..., None]
-    regions = torch.where((labels == ANY_CLASS)[..., None], 1.0, classes)
-    ignored = (matches.in_region.float() @ regions > 0) | (own * matches.doubtful[..., None] > 0)
-    return targets, (~ignored | (targets > 0)).float()
+    batch, num_anchors, count = matches.in_region.shape
+    targets = torch.zeros(batch, num_anchors, num_things, device=labels.device)
+    if count == 0 or num_things == 0:
+        return targets, targets + 1
+    own = labels.gather(1, matches.box).clamp(min=0)[..., None]  # (B, A, 1), of the matched box
+    positive, doubtful = matches.positive[..., None], matches.doubtful[..., None]
+    targets.scatter_(2, own, positive.float())
+    classes = torch.arange(num_things, device=labels.device)
+    regions = (labels[..., None] == classes) | (labels[..., None] == ANY_CLASS)
+    weights = (matches.in_region.float() @ regions.float() == 0).float()
+    weights.scatter_(2, own, (weights.gather(2, own) * ~doubtful).where(~positive, 1))
+    return targets, weights

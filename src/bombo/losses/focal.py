@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from bombo.models.precision import at_least_float32
+
 
 def focal_loss(
     logits: Tensor, targets: Tensor, weights: Tensor, normaliser: Tensor, *, alpha: float = 0.25, gamma: float = 2.0
@@ -21,9 +23,10 @@ def focal_loss(
         gamma: How strongly easy entries are discounted.
 
     Returns:
-        Scalar, fp32, attached to the graph even when there are no entries.
+        Scalar, at least fp32, attached to the graph even when there are no entries.
     """
-    logits, targets = logits.float(), targets.float()
+    logits = at_least_float32(logits)
+    targets = targets.to(logits.dtype)
     p = torch.sigmoid(logits)
     cross_entropy = binary_cross_entropy_with_logits(logits, targets, reduction="none")
     miss = p + targets - 2 * p * targets  # 1 − p_t

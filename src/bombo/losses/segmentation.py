@@ -11,6 +11,7 @@ from bombo.losses.cross_entropy import mask_cross_entropy
 from bombo.losses.dice import dice_loss
 from bombo.losses.term import Term
 from bombo.models.network import Predictions
+from bombo.models.precision import at_least_float32
 
 
 def segmentation_losses(predictions: Predictions, batch: Batch, *, dice: bool = False) -> dict[str, Term]:
@@ -20,7 +21,7 @@ def segmentation_losses(predictions: Predictions, batch: Batch, *, dice: bool = 
         `seg_ce`, and `seg_dice` if wanted; their counts are numbers of images.
     """
     masks = batch.masks[batch.has_mask]
-    logits = predictions.mask_logits[batch.has_mask].float()
+    logits = at_least_float32(predictions.mask_logits[batch.has_mask])
     logits = interpolate(logits, size=masks.shape[-2:], mode="bilinear", align_corners=False)
     normaliser = count_over_processes((masks != VOID).sum())
     images = batch.has_mask.sum()

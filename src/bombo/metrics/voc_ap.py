@@ -98,7 +98,7 @@ class VocAP:
         """
         pairs = zip(self._log.by_class(), self._log.positives[0], strict=True)
         curves = np.array([_average_precisions(verdicts[:, 0], positives) for verdicts, positives in pairs])
-        eleven, every = curves.T
+        eleven, every = curves.reshape(-1, 2).T  # (0, 2) without classes
         return VocResult(mean_over_classes(eleven), mean_over_classes(every), eleven, every)
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Any, Self
 
 import timm
+import torch
 from torch import Tensor, nn
 
-from bombo.errors import ConfigError, did_you_mean
+from bombo.errors import ConfigError
 
 STRIDES = (4, 8, 16, 32)
+_EXAMPLES = "choose a hierarchical network, for instance resnet18, convnext_tiny or mobilenetv2_100"
 
 
 class Backbone(nn.Module):
@@ -34,7 +37,7 @@ class Backbone(nn.Module):
             raise ConfigError(
                 f"{name} has features at strides {reductions}; {missing} are needed",
                 where="backbone",
-                fix="choose a hierarchical network, for instance resnet18, convnext_tiny or mobilenetv2_100",
+                fix=_EXAMPLES,
             )
         # the last feature of a stride is its deepest
         self.keep = [len(reductions) - 1 - reductions[::-1].index(stride) for stride in STRIDES]
@@ -42,7 +45,7 @@ class Backbone(nn.Module):
         config: Any = self.body.pretrained_cfg
         self.mean: tuple[float, ...] = tuple(config.get("mean", (0.485, 0.456, 0.406)))
         self.std: tuple[float, ...] = tuple(config.get("std", (0.229, 0.224, 0.225)))
-        self._kept: list[nn.Module] = []
+        self._kept: set[str] = set()  # names, because synchronised batch norm replaces modules
         # features that come channels-last (Swin, for instance) are turned
         self.channels_last_output = getattr(self.body, "output_fmt", "NCHW") == "NHWC"
 
@@ -59,9 +62,11 @@ class Backbone(nn.Module):
         """
         info: Any = self.body.feature_info
         last = info.module_name()[self.keep[0]]
-        names = [name for name, _ in self.body.named_modules()]
+        modules = list(self.body.named_modules())
         inside = [
-            i for i, name in enumerate(names) if f"{name}.".startswith((f"{last}.", f"{last.replace('.', '_')}."))
+            i
+            for i, (name, _) in enumerate(modules)
+            if f"{name}.".startswith((f"{last}.", f"{last.replace('.', '_')}."))
         ]
         if not inside:
             raise ConfigError(
@@ -69,48 +74,72 @@ class Backbone(nn.Module):
                 where="freeze_stem",
                 fix="leave it off",
             )
-        for module in list(self.body.modules())[1 : inside[-1] + 1]:
+        for name, module in modules[1 : inside[-1] + 1]:
             for parameter in module.parameters(recurse=False):
                 parameter.requires_grad_(False)
-            self._kept.append(module)
+            self._kept.add(name)
         self.train(self.training)
 
     def freeze_norm(self) -> None:
         """Keeps the statistics of all batch normalisation; for batches too small to estimate them."""
-        self._kept += [m for m in self.body.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        self._kept |= {n for n, m in self.body.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)}
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
         """As in torch, but kept layers stay in evaluation mode."""
         super().train(mode)
-        for module in self._kept:
-            module.training = False  # not eval(): a container of kept layers may hold others, too
+        for name, module in self.body.named_modules():
+            if name in self._kept:
+                module.training = False  # not eval(): a container of kept layers may hold others, too
         return self
 
 
 def _create(name: str, weights: str) -> nn.Module:
     if not timm.is_model(name.split(".")[0]):
-        raise ConfigError(f"timm knows no model {name!r}. {did_you_mean(name, timm.list_models())}", where="backbone")
-    overlay = None
-    if weights not in ("imagenet", "none"):
-        if not Path(weights).is_file():
-            raise ConfigError(f"{weights!r} is no file", where="weights", fix="give a path, `imagenet` or `none`")
-        overlay = {"file": weights}
+        nearest = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0)
+        raise ConfigError(
+            f"timm knows no model {name!r}. Did you mean `{'` or `'.join(nearest)}`?", where="backbone", fix=_EXAMPLES
+        )
+    # Swin can take any size, but insists on the one it was made for unless told otherwise
+    options: dict[str, Any] = {"strict_img_size": False} if name.startswith("swin") else {}
+    state = torch.get_rng_state()
+    try:
+        blank: nn.Module = timm.create_model(name, features_only=True, **options)
+    except Exception as error:
+        raise ConfigError(
+            f"timm cannot build {name} as a feature pyramid ({_first_line(error)})", where="backbone", fix=_EXAMPLES
+        ) from error
+    if weights == "none":
+        return blank
+    torch.set_rng_state(state)  # the same random start once more: what is left of it was not in the file
+    model = _pretrained(name, weights, options)
+    start = dict(blank.named_parameters())
+    left = [key for key, weight in model.named_parameters() if weight.ndim > 1 and weight.equal(start[key])]
+    if left:
+        raise ConfigError(
+            f"{weights} holds no weights for {len(left)} layers of {name}, among them {left[0]}",
+            where="weights",
+            fix=f"give a file with the weights of timm's {name}",
+        )
+    return model
+
+
+def _pretrained(name: str, weights: str, options: dict[str, Any]) -> nn.Module:
+    if weights == "imagenet":
+        problem, overlay = f"cannot get ImageNet weights for {name}", None
+        fix = "connect once, or give a local file: --weights PATH, or train from nothing: --weights none"
+    elif Path(weights).is_file():
+        problem, overlay = f"cannot read {weights} as weights of {name}", {"file": weights}
+        fix = f"give a safetensors or PyTorch file with the weights of timm's {name}"
+    else:
+        raise ConfigError(f"{weights!r} is no file", where="weights", fix="give a path, `imagenet` or `none`")
     try:
         model: nn.Module = timm.create_model(
-            name, features_only=True, pretrained=weights != "none", pretrained_cfg_overlay=overlay
+            name, features_only=True, pretrained=True, pretrained_cfg_overlay=overlay, **options
         )
         return model
     except Exception as error:
-        if weights == "imagenet":
-            raise ConfigError(
-                f"cannot get ImageNet weights for {name} ({_first_line(error)})",
-                where="weights",
-                fix="connect once, or give a local file: --weights PATH, or train from nothing: --weights none",
-            ) from error
-        raise ConfigError(
-            f"cannot build {name} with weights {weights} ({_first_line(error)})", where="backbone"
-        ) from error
+        raise ConfigError(f"{problem} ({_first_line(error)})", where="weights", fix=fix) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -28,7 +28,8 @@ class DetectionHead(nn.Module):
         self.num_things = num_things
         self.class_tower = nn.Sequential(*(conv_block(channels, channels) for _ in range(depth)))
         self.box_tower = nn.Sequential(*(conv_block(channels, channels) for _ in range(depth)))
-        self.class_logits = nn.Conv2d(channels, PER_CELL * num_things, 3, padding=1)
+        # without things the convolution keeps one column, which `forward` drops: torch has none without outputs
+        self.class_logits = nn.Conv2d(channels, PER_CELL * max(1, num_things), 3, padding=1)
         self.box_deltas = nn.Conv2d(channels, PER_CELL * 4, 3, padding=1)
         for layer in (self.class_logits, self.box_deltas):
             nn.init.normal_(layer.weight, std=0.01)
@@ -37,10 +38,10 @@ class DetectionHead(nn.Module):
 
     def forward(self, levels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Levels (B, C, H_i, W_i) → class logits (B, A, num_things) and box deltas (B, A, 4), by anchor."""
-        logits = [self._by_anchor(self.class_logits(self.class_tower(level)), self.num_things) for level in levels]
-        deltas = [self._by_anchor(self.box_deltas(self.box_tower(level)), 4) for level in levels]
-        return torch.cat(logits, dim=1), torch.cat(deltas, dim=1)
+        logits = [self._by_anchor(self.class_logits(self.class_tower(level))) for level in levels]
+        deltas = [self._by_anchor(self.box_deltas(self.box_tower(level))) for level in levels]
+        return torch.cat(logits, dim=1)[..., : self.num_things], torch.cat(deltas, dim=1)
 
     @staticmethod
-    def _by_anchor(maps: Tensor, values: int) -> Tensor:
-        return maps.permute(0, 2, 3, 1).reshape(len(maps), -1, values)
+    def _by_anchor(maps: Tensor) -> Tensor:
+        return maps.permute(0, 2, 3, 1).reshape(len(maps), -1, maps.shape[1] // PER_CELL)

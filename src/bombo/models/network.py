@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from bombo.models.anchors import make_anchors
 from bombo.models.backbone import Backbone
+from bombo.models.blocks import GROUP
 from bombo.models.detection_head import DetectionHead
 from bombo.models.fpn import FeaturePyramid
 from bombo.models.segmentation_head import SegmentationHead
@@ -37,7 +38,7 @@ class Predictions(NamedTuple):
 
         DistributedDataParallel waits for the gradients of all parameters.
         """
-        return (self.class_logits.sum() + self.box_deltas.sum() + self.mask_logits.sum()) * 0
+        return self.class_logits[:0].sum() + self.box_deltas[:0].sum() + self.mask_logits[:0].sum()
 
 
 class NetworkConfig(BaseModel):
@@ -48,8 +49,8 @@ class NetworkConfig(BaseModel):
     backbone: str
     num_things: int = Field(ge=0)
     num_mask_values: int = Field(ge=2)
-    channels: int = Field(default=256, ge=16)
-    segmentation_channels: int = Field(default=128, ge=16)
+    channels: int = Field(default=128, ge=16, multiple_of=GROUP)
+    segmentation_channels: int = Field(default=96, ge=16, multiple_of=GROUP)
     head_depth: int = Field(default=2, ge=0)
 
 

@@ -26,7 +26,7 @@ def detect(
     size: tuple[int, int],
     *,
     min_score: float = 0.01,
-    nms_iou: float = 0.6,
+    nms_iou: float = 0.5,
     max_candidates: int = 1000,
     max_detections: int = 100,
 ) -> list[Detected]:
@@ -45,20 +45,21 @@ def detect(
     if num_things == 0:
         none = scores.new_zeros(0)
         return [Detected(none.view(0, 4), none, none.long()) for _ in range(batch)]
-    best, flat = scores.flatten(1).topk(min(max_candidates, scores[0].numel()), dim=1)
+    scores = scores.flatten(1)
+    best, flat = scores.topk(min(max_candidates, scores.shape[1]), dim=1)
     anchor, label = flat // num_things, flat % num_things
     deltas = predictions.box_deltas.float().gather(1, anchor[..., None].expand(-1, -1, 4))
     boxes = decode(deltas, predictions.anchors[anchor])
     limits = boxes.new_tensor((size[1], size[0], size[1], size[0]))
     boxes = torch.minimum(boxes.clamp(min=0), limits)
-
-    image = torch.arange(batch, device=best.device)[:, None].expand_as(best)
     keep = (best >= min_score) & (boxes[..., 2:] > boxes[..., :2]).all(-1)
-    boxes, best, label, image = boxes[keep], best[keep], label[keep], image[keep]
-    # one suppression for the whole batch: boxes of different images or classes never meet
-    chosen = batched_nms(boxes, best, image * num_things + label, nms_iou)
-    boxes, best, label, image = boxes[chosen], best[chosen], label[chosen], image[chosen]
+    # image by image: one call for the whole batch tells its images apart by moving them far away from each other, where
+    # floats are too coarse to measure an overlap
     return [
-        Detected(boxes[mine][:max_detections], best[mine][:max_detections], label[mine][:max_detections])
-        for mine in (image == i for i in range(batch))
+        _suppress(boxes[i, keep[i]], best[i, keep[i]], label[i, keep[i]], nms_iou, max_detections) for i in range(batch)
     ]
+
+
+def _suppress(boxes: Tensor, scores: Tensor, labels: Tensor, nms_iou: float, max_detections: int) -> Detected:
+    chosen = batched_nms(boxes, scores, labels, nms_iou)[:max_detections]
+    return Detected(boxes[chosen], scores[chosen], labels[chosen])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from torch import nn
+from pydantic import BeforeValidator
+from torch import Tensor, nn
 
 from bombo.errors import ConfigError
 
-Precision = Literal["auto", "32", "bf16", "fp16"]
+Precision = Annotated[  # `precision: 32` in a YAML file is a number
+    Literal["auto", "32", "bf16", "fp16"], BeforeValidator(lambda value: "32" if value == 32 else value)
+]
 
 
 def choose_precision(precision: Precision, device: torch.device) -> tuple[torch.dtype, str]:
@@ -39,8 +42,13 @@ def _cpu_has_bf16() -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Widens half precision to float32, for sums and exponentials; float64 stays."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
 class _Float32Conv2d(nn.Conv2d):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
             return super().forward(x.float())
 
