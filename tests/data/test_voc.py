@@ -12,6 +12,7 @@ from PIL import Image
 
 from bombo.data import voc
 from bombo.data.annotation_io import clip_box
+from bombo.data.data_file import label_space, load_data_file, read_split
 from bombo.data.label_space import ANY_CLASS, LabelSpace
 from bombo.data.sample import Problems, Record
 from bombo.data.sources import VocSource
@@ -302,3 +303,21 @@ def test_voc6(shared_data: Path) -> None:
     for index, value in {8: 1, 10: 2, 12: 3, 13: 4, 17: 5, 15: 6, 255: 255}.items():
         expected_mask[stored == index] = value
     np.testing.assert_array_equal(record.mask.load(stored.shape), expected_mask)
+
+
+def test_names_with_spaces_in_lists(tmp_path: Path) -> None:
+    names = ["a cow", "cow 1", "plain"]
+    for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Main"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in names:
+        Image.new("RGB", (4, 4)).save(tmp_path / "JPEGImages" / f"{name}.jpg")
+        Image.new("L", (4, 4)).save(tmp_path / "SegmentationClass" / f"{name}.png")
+    for content, expected in {
+        "a cow\ncow 1\nplain\n": names,
+        "a cow  1\ncow 1 -1\nplain  0\n": ["a cow", "plain"],
+    }.items():
+        (tmp_path / "ImageSets/Main/some.txt").write_text(content)
+        data = tmp_path / "data.yaml"
+        data.write_text("classes: [cow]\ntrain: [{format: voc, root: ., list: some, use: masks}]\n")
+        file = load_data_file(data)
+        assert [record.name for record in read_split(file, "train", label_space(file)).records] == expected

@@ -109,6 +109,9 @@ class LabelSpace:
             ConfigError: A chosen class is in none of the sources.
         """
         stuff = stuff or []
+        for listed in (classes or [], stuff):
+            if twice := [name for name in listed if listed.count(name) > 1]:
+                raise ConfigError(f"class {twice[0]!r} is listed twice", where="classes", fix="list every class once")
         chosen = list(dict.fromkeys([*(found if classes is None else classes), *stuff]))
         unknown = [name for name in chosen if name not in found]
         if unknown:

@@ -77,9 +77,15 @@ class _VocReader:
                 fix = "point `root` at the folder that holds JPEGImages, such as VOCdevkit/VOC2012"
                 raise DataError("there are no images here", where=str(folder), fix=fix)
             return [(name, str(folder)) for name in ids]
-        rows = [(row.split(), line) for row, line in read_list(self.source.list_file).items()]
-        # in lists of one class (cat_train.txt) a second column says: 1 holds it, 0 only difficult ones, -1 does not
-        return [(row[0], f"{self.source.list_file}, line {line}") for row, line in rows if row[1:2] != ["-1"]]
+        images = []
+        for row, line in read_list(self.source.list_file).items():
+            name, _, flag = row.rpartition(" ")
+            # in lists of one class (cat_train.txt) a second column says: 1 holds it, 0 only difficult ones, -1 does not
+            if flag not in ("-1", "0", "1") or not name or self._file(row) is not None:
+                name, flag = row, "1"  # an image's name may hold spaces, and even end in " 1"
+            if flag != "-1":
+                images.append((name.strip(), f"{self.source.list_file}, line {line}"))
+        return images
 
     def read(self, name: str, listed: str) -> Record:
         image = self._image(name, listed)
@@ -94,12 +100,15 @@ class _VocReader:
         return Record(image, boxes, mask, name, size, where=str(path), entry=name)
 
     def _image(self, name: str, listed: str) -> Path:
-        stem = self.source.root / "JPEGImages" / name
-        for suffix in _IMAGE_SUFFIXES:
-            path = stem.with_name(stem.name + suffix)
-            if path.is_file():
-                return path
-        raise DataError(f"image {stem}.jpg is missing", where=listed, fix="restore it, or take it off the list")
+        path = self._file(name)
+        if path is None:
+            missing = self.source.root / "JPEGImages" / f"{name}.jpg"
+            raise DataError(f"image {missing} is missing", where=listed, fix="restore it, or take it off the list")
+        return path
+
+    def _file(self, name: str) -> Path | None:
+        paths = (self.source.root / "JPEGImages" / f"{name}{suffix}" for suffix in _IMAGE_SUFFIXES)
+        return next((path for path in paths if path.is_file()), None)
 
     def _boxes(self, path: Path) -> tuple[tuple[int, int], BoxAnnotation]:
         annotation = _parse(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -41,5 +42,17 @@ class Interrupt:
 
 
 def leave_to_main(worker: int) -> None:
-    """Lets a loader's process ignore Ctrl-C, which a terminal sends to all: the step it is needed for is finished."""
+    """Makes a loader's process, which the step in progress still needs, deaf to signals meant for all of them.
+
+    A terminal sends Ctrl-C to every process, and a job queue SIGTERM; only the main process's SIGTERM still ends it.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # on Linux; elsewhere the sender cannot be told
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        threading.Thread(target=_obey_main, daemon=True).start()
+
+
+def _obey_main() -> None:
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != os.getppid():
+        pass
+    os._exit(0)
