@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import subprocess
-import sys
+import runpy
 from types import SimpleNamespace
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -174,8 +173,9 @@ def test_a_mistake_in_the_program_keeps_its_traceback(monkeypatch: pytest.Monkey
         cli.main()
 
 
-def test_the_module_is_the_command() -> None:
-    ended = subprocess.run([sys.executable, "-m", "bombo", "-h"], capture_output=True, text=True, timeout=120)
-    assert ended.returncode == 0, ended.stderr
-    assert "Usage:" in ended.stdout
-    assert ended.stderr == ""
+def test_the_module_is_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["bombo", "--help"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module("bombo", run_name="__main__")
+    assert end.value.code == 0
+    assert "Usage: " in capsys.readouterr().out

@@ -193,7 +193,7 @@ def fit(
                     terms = _backward(training, forward, batch.to(device))
                 values = _finite(terms, batch, training.step + 1, folder)
                 training.skipped |= dict(batch.skipped)
-            _update(training)
+            _update(training, folder)
             training.step += 1
             training.seconds += time.monotonic() - began
 
@@ -237,10 +237,16 @@ def _backward(training: Training, forward: nn.Module, batch: Batch) -> dict[str,
     return terms
 
 
-def _update(training: Training) -> None:
+def _update(training: Training, folder: RunFolder) -> None:
     training.scaler.unscale_(training.optimiser)
     parameters: list[Tensor] = [p for group in training.optimiser.param_groups for p in group["params"]]
-    nn.utils.clip_grad_norm_(parameters, training.clip)
+    norm = nn.utils.clip_grad_norm_(parameters, training.clip)
+    if not training.scaler.is_enabled() and not norm.isfinite():  # the scaler expects that now and then, and skips
+        raise BomboError(
+            f"the gradient is not finite at step {training.step + 1}, although the losses are",
+            where=str(folder.path),
+            fix=f"lower --lr or try --precision 32, then --resume {folder.path}",
+        )
     training.scaler.step(training.optimiser)
     training.scaler.update()
     training.optimiser.zero_grad()

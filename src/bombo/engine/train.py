@@ -42,6 +42,7 @@ from bombo.engine.optimiser import make_optimiser
 from bombo.engine.progress import TrainingProgress
 from bombo.engine.run_folder import RunFolder
 from bombo.engine.settings import TrainSettings
+from bombo.errors import ConfigError
 from bombo.losses.criterion import Criterion
 from bombo.models.ema import Teacher
 from bombo.models.network import SIZE_MULTIPLE, Network, NetworkConfig
@@ -181,8 +182,14 @@ def make_forward(settings: TrainSettings, network: Network, device: torch.device
         network.to(memory_format=torch.channels_last)
     forward: nn.Module = network
     if distributed.world() > 1:
-        if device.type == "cuda":  # on CPUs torch has no synchronised batch norm; there --freeze-norm does it
+        if device.type == "cuda":
             convert_sync_batchnorm(network)
+        elif not settings.freeze_norm and any(isinstance(m, nn.BatchNorm2d) for m in network.modules()):
+            raise ConfigError(
+                f"{settings.backbone} normalises over the batch, which torch synchronises on GPUs only",
+                where="freeze_norm",
+                fix="add --freeze-norm, or start one process",
+            )
         forward = DistributedDataParallel(network, device_ids=[device.index] if device.type == "cuda" else None)
     if settings.compile:
         forward = torch.compile(forward)  # type: ignore[assignment]
