@@ -91,7 +91,7 @@ def test_the_table(trained: Path, world: Path, bombo_command: Any, evaluation: E
     assert water == ["water", f"{100 * evaluation.per_class['water']['IoU']:.1f}"]
     (mean,) = [line for line in lines if line[:1] == ["mean"]]
     assert mean[1] == f"{100 * evaluation.figures['mAP50']:.1f}"
-    assert "4 images with boxes, 4 with masks; percent" in ended.out
+    assert "percent; measured on 4 images with boxes, 4 with masks" in ended.out
 
 
 def test_json_for_machines(

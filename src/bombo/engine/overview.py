@@ -6,8 +6,9 @@ import math
 from pathlib import Path
 
 import torch
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
+from rich.text import Text
 from torch.utils.flop_counter import FlopCounterMode
 
 from bombo import distributed
@@ -100,15 +101,12 @@ def finish(console: Console, training: Training, folder: Path, stopped: str) -> 
     line("next", f"bombo predict {folder} photos/        bombo evaluate {folder} --data FILE")
 
 
-def evaluation_table(evaluation: Evaluation) -> Table:
-    """Figures per class and their means, in percent."""
+def evaluation_table(evaluation: Evaluation) -> Group:
+    """Figures per class and their means, in percent, and what they were measured on."""
     detection, segmentation = evaluation.images["detection"], evaluation.images["segmentation"]
     left_out = f"; left out: {', '.join(evaluation.skipped)}" if evaluation.skipped else ""
-    table = Table(
-        caption=f"{detection:,} images with boxes, {segmentation:,} with masks; percent{left_out}",
-        caption_justify="left",
-        box=None,
-    )
+    measured = f" percent; measured on {detection:,} images with boxes, {segmentation:,} with masks{left_out}"
+    table = Table(box=None)
     table.add_column("class")
     for name in ("AP50", "AP50-95", "VOC AP50", "IoU"):
         table.add_column(name, justify="right")
@@ -120,7 +118,7 @@ def evaluation_table(evaluation: Evaluation) -> Table:
     means = [percent(evaluation.figures[key]) for key in ("mAP50", "mAP50-95", "VOC_AP50", "mIoU")]
     table.add_section()
     table.add_row("mean", *means, style="bold")
-    return table
+    return Group(table, Text(measured))
 
 
 def _line(console: Console):  # type: ignore[no-untyped-def]
