@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from bombo.losses.dice import dice_loss
+from bombo.losses.dice import dice_loss, shares
 
 
 def logits_of(probabilities: list[list[float]]) -> torch.Tensor:
@@ -30,6 +30,22 @@ def logits_of(probabilities: list[list[float]]) -> torch.Tensor:
 def test_by_hand(probabilities: list[list[float]], mask: list[int], expected: float) -> None:
     found = dice_loss(logits_of(probabilities), torch.tensor([[mask]], dtype=torch.uint8))
     assert float(found) == pytest.approx(expected, abs=1e-6)
+
+
+def test_coarse_cells_by_hand() -> None:
+    # two cells of 2 × 2 pixels; the left one is half background, a quarter class 1, a quarter void
+    masks = torch.tensor([[[0, 0, 1, 1], [1, 255, 1, 1]]], dtype=torch.uint8)
+    found = dice_loss(logits_of([[0.6, 0.3], [0.4, 0.7]]), masks)
+    background = 2 * (0.75 * 0.6 * 0.5) / ((0.75 * 0.6) ** 2 + 0.3**2 + 0.5**2)
+    one = 2 * (0.75 * 0.4 * 0.25 + 0.7) / ((0.75 * 0.4) ** 2 + 0.7**2 + 0.25**2 + 1)
+    assert float(found) == pytest.approx(1 - (background + one) / 2, abs=1e-6)
+
+
+def test_shares_against_one_hot_pooling() -> None:
+    masks = torch.randint(4, (2, 8, 12), dtype=torch.uint8)
+    masks[masks == 3] = 255
+    one_hot = torch.stack([(masks == value).float() for value in range(3)], dim=1)
+    torch.testing.assert_close(shares(masks, 3, (2, 3)), torch.nn.functional.avg_pool2d(one_hot, 4))
 
 
 @pytest.mark.parametrize(("right", "expected"), [(True, 0.0), (False, 1.0)])

@@ -28,7 +28,7 @@ class Augment:
         aspect: Largest factor by which the aspect ratio is stretched either way.
         view_probability: Share of samples that get a random window; the rest shows the whole image.
         flip_probability: Share of mirrored samples.
-        colour: Strength of brightness, contrast, saturation and hue jitter; 0 = off.
+        colour: Strength of brightness, contrast and saturation jitter; 0 = off.
     """
 
     fit: Fit = "squash"
@@ -75,8 +75,9 @@ class Augment:
 
 
 def _jitter(strength: float) -> v2.ColorJitter:
-    # not RandomPhotometricDistort: it permutes the channels of half of the images, and no dog is purple
-    return v2.ColorJitter(0.3 * strength, 0.3 * strength, 0.3 * strength, 0.03 * strength)
+    # not RandomPhotometricDistort: it permutes the channels of half of the images, and no dog is purple. No hue either:
+    # a tint too small to change what a thing is would cost four times as much as everything else together
+    return v2.ColorJitter(0.3 * strength, 0.3 * strength, 0.3 * strength)
 
 
 def boxes_in_view(view: View, boxes: Tensor, min_visible: float) -> tuple[Tensor, Tensor, Tensor]:

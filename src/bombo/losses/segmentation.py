@@ -15,17 +15,17 @@ from bombo.models.precision import at_least_float32
 
 
 def segmentation_losses(predictions: Predictions, batch: Batch, *, dice: bool = False) -> dict[str, Term]:
-    """Cross-entropy, and Dice if wanted, at the resolution of the masks, of the mask-annotated images only.
+    """Cross-entropy at the resolution of the masks, and Dice if wanted, of the mask-annotated images only.
 
     Returns:
         `seg_ce`, and `seg_dice` if wanted; their counts are numbers of images.
     """
     masks = batch.masks[batch.has_mask]
     logits = at_least_float32(predictions.mask_logits[batch.has_mask])
-    logits = interpolate(logits, size=masks.shape[-2:], mode="bilinear", align_corners=False)
+    fine = interpolate(logits, size=masks.shape[-2:], mode="bilinear", align_corners=False)
     normaliser = count_over_processes((masks != VOID).sum())
     images = batch.has_mask.sum()
-    terms = {"seg_ce": Term(mask_cross_entropy(logits, masks, normaliser), images)}
+    terms = {"seg_ce": Term(mask_cross_entropy(fine, masks, normaliser), images)}
     if dice:
         terms["seg_dice"] = Term(dice_loss(logits, masks), images)
     return terms

@@ -51,9 +51,15 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) normalised → four maps (B, C_i, H / stride_i, W / stride_i)."""
+        on_cpu = images.device.type == "cpu"
+        if on_cpu:  # depthwise and 1x1 convolutions take a third less time than on planes, in either precision
+            images = images.contiguous(memory_format=torch.channels_last)
         features = self.body(images)
         chosen = [features[i] for i in self.keep]
-        return [f.permute(0, 3, 1, 2) for f in chosen] if self.channels_last_output else chosen
+        if self.channels_last_output:
+            chosen = [feature.permute(0, 3, 1, 2) for feature in chosen]
+        # back to planes: group normalisation, which follows, is slow without them on a CPU
+        return [feature.contiguous() for feature in chosen] if on_cpu else chosen
 
     def freeze_stem(self) -> None:
         """Keeps the layers up to the feature at stride 4 as they are, which saves their backward pass.

@@ -54,11 +54,13 @@ class _Float32Conv2d(nn.Conv2d):
 
 
 def widen_strided_depthwise(network: nn.Module) -> None:
-    """Lets strided depthwise convolutions compute in float32 under a CPU's bf16 autocast.
+    """Lets strided depthwise convolutions that learn compute in float32 under a CPU's bf16 autocast.
 
     Their bf16 backward pass falls back to a reference kernel, 7 to 35 times slower than float32 (torch 2.15 with
     oneDNN): three layers of MobileNetV2 took a fifth of the training step.
     """
     for module in network.modules():
-        if type(module) is nn.Conv2d and module.groups == module.in_channels > 1 and max(module.stride) > 1:
+        if type(module) is not nn.Conv2d or not module.weight.requires_grad:
+            continue
+        if module.groups == module.in_channels > 1 and max(module.stride) > 1:
             module.__class__ = _Float32Conv2d

@@ -13,8 +13,8 @@ from bombo.models.blocks import conv_block
 class SegmentationHead(nn.Module):
     """Sums all pyramid levels at stride 4, adds the backbone's finest feature for contours, classifies every cell.
 
-    Each level is convolved at its own resolution and brought to stride 4 in one bilinear step, which costs a fraction
-    of the original's ladder of upsampling stages.
+    Each level is convolved at its own resolution and added to the next finer one, which costs a fraction of bringing
+    every level to stride 4 by itself.
 
     Args:
         inputs: Channels of the pyramid.
@@ -34,7 +34,8 @@ class SegmentationHead(nn.Module):
 
     def forward(self, levels: Sequence[Tensor], detail: Tensor) -> Tensor:
         """Levels (B, inputs, H_i, W_i) and detail (B, detail, H/4, W/4) → logits (B, num_values, H/4, W/4)."""
-        fused = self.detail(detail)
-        for block, level in zip(self.levels, levels, strict=True):
-            fused = fused + interpolate(block(level), size=fused.shape[-2:], mode="bilinear", align_corners=False)
+        *finer, coarsest = [block(level) for block, level in zip(self.levels, levels, strict=True)]
+        fused = coarsest
+        for level in (*reversed(finer), self.detail(detail)):
+            fused = level + interpolate(fused, size=level.shape[-2:], mode="bilinear", align_corners=False)
         return self.classify(self.fuse(fused))  # type: ignore[no-any-return]
