@@ -1,6 +1,7 @@
 """BoMBo: one network that detects and segments, trained from images with boxes and images with masks."""
 
 from bombo.data.label_space import LabelSpace
+from bombo.engine.ablate import ablate
 from bombo.engine.checkpoint import load
 from bombo.engine.evaluate import evaluate
 from bombo.engine.model import Model
@@ -18,6 +19,7 @@ __all__ = [
     "Model",
     "Result",
     "Run",
+    "ablate",
     "evaluate",
     "load",
     "predict",

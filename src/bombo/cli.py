@@ -6,14 +6,14 @@ import inspect
 import json
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any, NoReturn, TypeVar, get_type_hints
+from typing import Annotated, Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 import torch
 import typer
 from rich.console import Console
 
 from bombo import distributed
-from bombo.engine import demo, evaluate, overview, predict, split, train
+from bombo.engine import ablate, demo, evaluate, overview, predict, split, train
 from bombo.engine.settings import TrainSettings
 from bombo.errors import BomboError, ConfigError
 
@@ -85,8 +85,10 @@ def _train_signature() -> inspect.Signature:
         switch = types[name] in (bool, bool | None)
         flag, panel = name.replace("_", "-"), group.__name__.strip("_")
         option = typer.Option(f"--{flag}", help=field.description, rich_help_panel=panel, show_default=not switch)
-        annotation: Any = Annotated[types[name], option]
-        parameters.append(inspect.Parameter(name, _KEYWORD, default=field.default, annotation=annotation))
+        text = any(get_origin(kind) is dict for kind in get_args(types[name]))  # NAME=WEIGHT,...: the settings read it
+        annotation: Any = Annotated[str | None if text else types[name], option]
+        default = None if text else field.default
+        parameters.append(inspect.Parameter(name, _KEYWORD, default=default, annotation=annotation))
         if switch:
             opposite = Annotated[bool, typer.Option(f"--no-{flag}", hidden=True)]
             parameters.append(inspect.Parameter(f"no_{name}", _KEYWORD, default=False, annotation=opposite))
@@ -143,6 +145,19 @@ def _split(given: dict[str, Any], as_json: AsJson = False) -> None:
     `bombo split pets.yaml --out partial`
     """
     _show(facts if (facts := split.split(**given)) and as_json else split.describe(facts))
+
+
+@_command(ablate.ablate)
+def _ablate(given: dict[str, Any]) -> None:
+    """Train arms that differ in a few settings, with several seeds each, and compare them.
+
+    `bombo ablate --data pets.yaml --config small.yaml --seeds 0,1 --parallel 2`
+
+    Stop with Ctrl-C; the same command goes on.
+    """
+    ablation = ablate.ablate(**given)
+    if ablation.interrupted or ablation.failed:
+        raise typer.Exit(130 if ablation.interrupted else 1)
 
 
 @_command(demo.demo)

@@ -23,6 +23,7 @@ from bombo.errors import BomboError, ConfigError
 from bombo.losses.criterion import Criterion
 
 Same = Callable[[Any, Any], bool]
+COST = {"seconds", "cpu_seconds", "memory"}  # what no two runs share
 
 
 @pytest.fixture
@@ -60,13 +61,14 @@ def signal_after(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def left_behind(folder: Path) -> dict[str, Any]:
     """Everything a run leaves that must not depend on its having been interrupted."""
     state = torch.load(folder / "state.pt", weights_only=True)
-    state.pop("seconds")
+    for cost in COST:
+        state.pop(cost, None)
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return {
         "state": state,
         "last": safetensors.torch.load_file(folder / "last.safetensors"),
         "best": safetensors.torch.load_file(folder / "best.safetensors"),
-        "metrics": [{name: value for name, value in line.items() if name != "seconds"} for line in lines],
+        "metrics": [{name: value for name, value in line.items() if name not in COST} for line in lines],
     }
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import torch
 from torch import Tensor
 
+from bombo.data.derived import Derived, stack
 from bombo.data.label_space import VOID
 from bombo.data.sample import Sample
 
@@ -25,6 +27,7 @@ class Batch:
         has_boxes: (B,) bool, annotated for detection.
         has_mask: (B,) bool, annotated for segmentation.
         names: Names of the images, for messages.
+        derived: Weak targets, None where nothing asks for them.
         skipped: Names and errors of files that could not be read and were replaced (with skip_bad).
     """
 
@@ -36,6 +39,7 @@ class Batch:
     has_boxes: Tensor
     has_mask: Tensor
     names: tuple[str, ...] = ()
+    derived: Derived | None = None
     skipped: tuple[tuple[str, str], ...] = ()
 
     def to(self, device: torch.device) -> Self:
@@ -48,18 +52,28 @@ class Batch:
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor by name, for saving a batch."""
+        derived = {} if self.derived is None else self.derived.tensors()
+        return self._own_tensors() | {f"derived_{name}": tensor for name, tensor in derived.items()}
+
+    def _own_tensors(self) -> dict[str, Tensor]:
         return {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
 
-    def _map(self, function) -> Self:  # type: ignore[no-untyped-def]
-        changed = {name: function(tensor) for name, tensor in self.tensors().items()}
-        return type(self)(**changed, names=self.names, skipped=self.skipped)
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        changed = {name: function(tensor) for name, tensor in self._own_tensors().items()}
+        derived = None if self.derived is None else self.derived.map(function)
+        return replace(self, derived=derived, **changed)  # type: ignore[arg-type]
 
     def __len__(self) -> int:
         return len(self.images)
 
 
-def collate(samples: list[Sample], names: tuple[str, ...] = (), skipped: tuple[tuple[str, str], ...] = ()) -> Batch:
-    """Stacks samples of one size; boxes are padded to the largest count in the batch."""
+def collate(
+    samples: list[Sample],
+    names: tuple[str, ...] = (),
+    skipped: tuple[tuple[str, str], ...] = (),
+    derived: list[Derived] | None = None,
+) -> Batch:
+    """Stacks samples of one size, with their weak targets; boxes are padded to the largest count in the batch."""
     count = max((len(s.boxes) for s in samples if s.boxes is not None), default=0)
     height, width = samples[0].image.shape[-2:]
     boxes = torch.zeros(len(samples), count, 4)
@@ -82,5 +96,6 @@ def collate(samples: list[Sample], names: tuple[str, ...] = (), skipped: tuple[t
         has_boxes=torch.tensor([sample.boxes is not None for sample in samples]),
         has_mask=torch.tensor([sample.mask is not None for sample in samples]),
         names=names,
+        derived=None if derived is None else stack(derived),
         skipped=skipped,
     )

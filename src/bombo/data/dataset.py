@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bombo.data.augment import Augment, boxes_in_view
 from bombo.data.batch import Batch, collate
+from bombo.data.derived import Derive, Derived
 from bombo.data.image_io import read_image
 from bombo.data.sample import Record, Sample
 from bombo.data.sampler import Draw
@@ -66,11 +67,13 @@ class TrainingBatches(torch.utils.data.Dataset[Batch | DataError]):
         records: The images.
         augment: Random views and colours.
         skip_bad: Replace a file that cannot be read by the next image of its kind, and say so in the batch.
+        derive: Works out weak targets; None = the batches carry none.
     """
 
     records: Sequence[Record]
     augment: Augment
     skip_bad: bool = False
+    derive: Derive | None = None
 
     def __getitem__(self, draws: list[Draw]) -> Batch | DataError:
         try:
@@ -80,17 +83,22 @@ class TrainingBatches(torch.utils.data.Dataset[Batch | DataError]):
 
     def _batch(self, draws: list[Draw]) -> Batch:
         samples: list[Sample] = []
+        derived: list[Derived] = []
         names: list[str] = []
         skipped: list[tuple[str, str]] = []
         for draw in draws:
             record, sample = self._load(draw.image, skipped)
+            weak = None if self.derive is None else self.derive(record, sample)
             with torch.random.fork_rng(devices=[]):
                 torch.default_generator.manual_seed(draw.seed)  # torch.manual_seed would seed the GPUs too
-                sample = seen_through(sample, self.augment.view(_size(sample.image), draw.size))
+                view = self.augment.view(_size(sample.image), draw.size)
+                sample = seen_through(sample, view)
                 image = self.augment.recolour(sample.image)
+            if weak is not None:
+                derived.append(weak.seen_through(view, sample.image))
             samples.append(Sample(image, sample.boxes, sample.labels, sample.is_target, sample.mask))
             names.append(record.name)
-        return collate(samples, tuple(names), tuple(skipped))
+        return collate(samples, tuple(names), tuple(skipped), derived if self.derive is not None else None)
 
     def _load(self, index: int, skipped: list[tuple[str, str]]) -> tuple[Record, Sample]:
         kind = self.records[index].kind

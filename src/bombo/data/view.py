@@ -91,8 +91,8 @@ class View:
             patch = self._paste(canvas, patch)
         return patch.flip(-1) if self.flip else patch
 
-    def mask(self, mask: Tensor) -> Tensor:
-        """(H, W) uint8 source → (*size) uint8, nearest; padding is void."""
+    def mask(self, mask: Tensor, fill: int = VOID) -> Tensor:
+        """(H, W) source → (*size), nearest; padding is void, or as given."""
         x, y, width, height = self.source
         patch = mask[None, y : y + height, x : x + width]
         if patch.shape[-2:] != (self.target[3], self.target[2]):
@@ -103,7 +103,7 @@ class View:
                 antialias=False,
             )
         if self.target != (0, 0, self.size[1], self.size[0]):
-            patch = self._paste(torch.full((1, *self.size), VOID, dtype=torch.uint8), patch)
+            patch = self._paste(torch.full((1, *self.size), fill, dtype=mask.dtype), patch)
         return (patch.flip(-1) if self.flip else patch)[0]
 
     def boxes(self, boxes: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from bombo.errors import BomboError, ConfigError
 from bombo.losses.criterion import Criterion
 from bombo.losses.term import Term
 from bombo.models.ema import Teacher
-from bombo.models.network import Network
+from bombo.models.network import Network, Predictions
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Training:
     """Everything that changes while a network is trained, and what it is trained with.
 
     `per_step` is the number of images with `boxes` and with `masks` that one step sees, over all processes; `losses`
-    is the running mean of each.
+    is the running mean of each; `seconds` and `cpu_seconds` (of this process) were spent in steps.
     """
 
     network: Network
@@ -89,9 +89,15 @@ class Training:
     best: float = -math.inf
     stale: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     losses: dict[str, float] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     evaluation: Evaluation | None = None
+
+    @property
+    def progress(self) -> float:
+        """Share of the schedule behind us, 0 to 1."""
+        return self.step / self.schedule.steps
 
     @property
     def seen(self) -> dict[str, int]:
@@ -107,6 +113,7 @@ class Training:
             "best": self.best,
             "stale": self.stale,
             "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
             "losses": self.losses,
             "skipped": self.skipped,
             "network": self.network.state_dict(),
@@ -150,6 +157,7 @@ class Training:
             self.scaler.load_state_dict(state["scaler"])
         self.step, self.best, self.stale = state["step"], state["best"], state["stale"]
         self.seconds, self.losses, self.skipped = state["seconds"], state["losses"], state["skipped"]
+        self.cpu_seconds = state.get("cpu_seconds", math.nan)  # older runs did not count it
         torch.set_rng_state(state["rng"])
         if state["cuda_rng"] is not None and self.model.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda_rng"], self.model.device)
@@ -184,7 +192,7 @@ def fit(
     forward.train()
     with Interrupt() as interrupt:
         while training.step < schedule.steps:
-            began = time.monotonic()
+            began, cpu_began = time.monotonic(), time.process_time()
             set_learning_rate(training.optimiser, learning_rate(training.step, schedule.steps, schedule.warmup))
             for part in range(schedule.accumulate):
                 batch = next(batches)
@@ -196,6 +204,7 @@ def fit(
             _update(training, folder)
             training.step += 1
             training.seconds += time.monotonic() - began
+            training.cpu_seconds += time.process_time() - cpu_began
 
             before = training.losses
             training.losses = {name: 0.95 * before.get(name, value) + 0.05 * value for name, value in values.items()}
@@ -231,10 +240,19 @@ def save(training: Training, folder: RunFolder) -> None:
 def _backward(training: Training, forward: nn.Module, batch: Batch) -> dict[str, Term]:
     with autocast(training.model.device, training.model.dtype):
         predictions = forward(batch.images)
-    terms = training.criterion(predictions, batch)
+        teacher = _opinion(training, batch)
+    terms = training.criterion(predictions, batch, teacher, training.progress)
     total = sum((term.value for term in terms.values()), start=predictions.zero())
     training.scaler.scale(total / training.schedule.accumulate).backward()
     return terms
+
+
+@torch.no_grad()
+def _opinion(training: Training, batch: Batch) -> Predictions | None:
+    """The teacher's predictions on the images in their own colours, when a loss asks for them."""
+    if batch.derived is None or not training.criterion.method.asks_teacher(training.progress):
+        return None
+    return training.teacher.network(batch.derived.plain)  # type: ignore[no-any-return]
 
 
 def _update(training: Training, folder: RunFolder) -> None:
@@ -279,6 +297,8 @@ def _log(training: Training, folder: RunFolder) -> None:
         images_with_boxes=training.seen["boxes"],
         images_with_masks=training.seen["masks"],
         seconds=round(training.seconds, 1),
+        cpu_seconds=round(training.cpu_seconds, 1),
+        memory=memory_in_use(training.model.device),
     )
 
 

@@ -16,6 +16,8 @@ from bombo.engine.optimiser import OptimiserName
 from bombo.engine.run_folder import CONFIG, latest, read_config
 from bombo.errors import ConfigError, did_you_mean
 from bombo.losses.box_regression import BoxLoss
+from bombo.losses.method import MethodName, method_of
+from bombo.mask_for_box.components import VoidPolicy
 from bombo.models.blocks import GROUP
 from bombo.models.network import SIZE_MULTIPLE
 from bombo.models.precision import Precision
@@ -26,6 +28,13 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Word = Annotated[  # Python callers may give a path or a device as what it is
     str, BeforeValidator(lambda value: str(value) if isinstance(value, (Path, torch.device)) else value)
 ]
+
+
+def _weights(value: object) -> object:
+    """`name=0.5,other=0` as a mapping; the command line has no other form."""
+    if not isinstance(value, str):
+        return value
+    return dict(part.split("=", 1) for part in value.split(",") if "=" in part) or {value: 0}
 
 
 class _Settings(BaseModel):
@@ -143,6 +152,15 @@ class _Losses(_Settings):
         return self
 
 
+class _Weak(_Settings):
+    method: MethodName = "skip"
+    """What one task's annotation teaches the other: `skip` nothing, `m4b` masks for boxes, `ssl` self-training instead."""
+    losses: Annotated[dict[str, Weight] | None, BeforeValidator(_weights)] = None
+    """Weights of single weak losses, instead of the method's: m4b_cls=0.25,m4b_neg=0.1"""
+    void: VoidPolicy = "joins"
+    """Whether a void rim `joins` or `separates` two objects of a class; the latter is more than a mask should know."""
+
+
 class _Machine(_Settings):
     device: Word = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
@@ -156,7 +174,7 @@ class _Machine(_Settings):
     """Processes that decode images; by default by the number of cores."""
 
 
-class TrainSettings(_Machine, _Losses, _Schedule, _Images, _Network, _Run):
+class TrainSettings(_Machine, _Weak, _Losses, _Schedule, _Images, _Network, _Run):
     """All settings; the base classes are the groups `bombo train --help` shows."""
 
     @classmethod
@@ -186,6 +204,7 @@ class TrainSettings(_Machine, _Losses, _Schedule, _Images, _Network, _Run):
         merged = cls._valid(_over(beneath, own), str(Path(resume) / CONFIG) if resume else "")
         if merged.data is None:
             raise ConfigError("there is no data file", where="data", fix="bombo train --data FILE; see the README")
+        method_of(merged.method, merged.losses or {})  # an unknown name is an error before anything is read
         return merged
 
     @classmethod

@@ -28,11 +28,13 @@ from bombo.data.augment import Augment
 from bombo.data.batch import Batch
 from bombo.data.data_file import DataSet, label_space, load_data_file, read_split
 from bombo.data.dataset import TrainingBatches, ready
+from bombo.data.derived import Derive
 from bombo.data.label_space import LabelSpace
 from bombo.data.sample import Record
 from bombo.data.sampler import BalancedBatches
 from bombo.engine import overview
 from bombo.engine.checkpoint import load_state
+from bombo.engine.deriving import chosen_method, make_derive, usual_rates
 from bombo.engine.device import choose_device
 from bombo.engine.evaluate import Evaluation
 from bombo.engine.interrupt import leave_to_main
@@ -104,7 +106,7 @@ def train(**given: Any) -> Run:
             weight_decay=settings.weight_decay,
         ),
         scaler=torch.amp.GradScaler(device.type, enabled=dtype == torch.float16),
-        criterion=Criterion(settings.box_loss, settings.detection_weight, settings.segmentation_weight, settings.dice),
+        criterion=make_criterion(settings, train_set.records, space, device),
         schedule=schedule,
         clip=settings.clip,
         per_step={
@@ -123,7 +125,8 @@ def train(**given: Any) -> Run:
         console, settings, space, train_set, val_set, training, folder.path, f"{device_reason}; {dtype_reason}"
     )
 
-    batches = load_batches(settings, train_set.records, schedule, training.step, device)
+    derive = make_derive(settings, train_set.records, space, console)
+    batches = load_batches(settings, train_set.records, schedule, training.step, device, derive)
     validation = validation_of(val_set.records, settings.batch_size, worker_count(settings, device), settings.skip_bad)
     with TrainingProgress(console, schedule.steps, training.step, quiet=not distributed.is_main()) as progress:
         stopped = fit(training, make_forward(settings, network, device), batches, validation, folder, progress)
@@ -196,8 +199,29 @@ def make_forward(settings: TrainSettings, network: Network, device: torch.device
     return forward
 
 
+def make_criterion(
+    settings: TrainSettings, records: Sequence[Record], space: LabelSpace, device: torch.device
+) -> Criterion:
+    """The losses as the settings ask for them."""
+    method = chosen_method(settings)
+    rates = usual_rates(records, space) if method.weights.b4m_fill else None
+    return Criterion(
+        box_loss=settings.box_loss,
+        detection=settings.detection_weight,
+        segmentation=settings.segmentation_weight,
+        dice=settings.dice,
+        method=method,
+        rates=None if rates is None else (rates[0].to(device), rates[1].to(device)),
+    )
+
+
 def load_batches(
-    settings: TrainSettings, records: Sequence[Record], schedule: Schedule, step: int, device: torch.device
+    settings: TrainSettings,
+    records: Sequence[Record],
+    schedule: Schedule,
+    step: int,
+    device: torch.device,
+    derive: Derive | None,
 ) -> Iterator[Batch]:
     """Batches from a step on to the end of the run.
 
@@ -222,6 +246,7 @@ def load_batches(
         records,
         Augment(fit=settings.fit, scale=(1 / settings.zoom, settings.zoom), colour=settings.colour),
         settings.skip_bad,
+        derive,
     )
     loader = DataLoader(
         images,

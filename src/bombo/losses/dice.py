@@ -17,7 +17,7 @@ def dice_loss(logits: Tensor, masks: Tensor) -> Tensor:
     neither. At least fp32 throughout: sums of squares over an image overflow half precision.
 
     Args:
-        logits: (B, K, h, w), as coarse as the network makes them: a mean over whole masks gains nothing from upsampling.
+        logits: (B, K, h, w), as coarse as the network makes them: sums over whole masks gain nothing from upsampling.
         masks: (B, H, W) uint8, 255 is left out; H and W are multiples of h and w.
 
     Returns:

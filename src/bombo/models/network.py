@@ -33,6 +33,10 @@ class Predictions(NamedTuple):
     anchors: Tensor
     mask_logits: Tensor
 
+    def of(self, images: Tensor) -> Predictions:
+        """Those of some of the images, chosen by a (B,) bool tensor."""
+        return Predictions(self.class_logits[images], self.box_deltas[images], self.anchors, self.mask_logits[images])
+
     def zero(self) -> Tensor:
         """A zero attached to every output, so that a head without a loss in this batch still gets a (zero) gradient.
 

@@ -1,0 +1,166 @@
+"""Components judged by a teacher's predictions: kept, split, merged, or left doubtful."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bombo.mask_for_box.pseudo_boxes import ALONE, Proposals, PseudoBoxes, area, intersection
+
+_EVIDENCE = 0.1  # share of class pixels in a prediction; 99 % of true boxes have more
+_NESTED = 0.7  # of the smaller of two predictions inside the other: they mean the same object
+_ATTACHED, _CONFIRMED = 0.7, 0.5  # share of a prediction in a component; IoU of the two
+_COVERED = 0.8  # of a component by a prediction that merges it; of its pixels by the parts of a split
+_NEAR, _FAR, _SLACK = 0.12, 0.24, 2.0  # how far a side may snap: shares of the box's size, plus pixels
+_GRID = 4  # pixels between the points at which coverage is measured
+
+
+@torch.no_grad()
+def refine(components: Tensor, labels: Tensor, proposals: Proposals, masks: Tensor) -> PseudoBoxes:
+    """Makes pseudo-boxes from components and predictions (rules in the spirit of arXiv 2411.17536).
+
+    Predictions without pixels of their class are dropped; of nested ones the surest stays. A component is then
+
+    - *merged* with others where one prediction covers at least 80 % of each and fits their union better (IoU at least
+      0.6) than any one of them: the box is the union, its weight IoU · √score;
+    - *kept* where exactly one prediction lies on it and has an IoU of at least 0.5 with it: the box is the component's,
+      since masks are more exact than predictions, its weight the IoU;
+    - *split* where several predictions lie on it and together cover 80 % of its pixels: the boxes are theirs, weight
+      0.8 · √score; with less cover they count half, for then something is missing;
+    - replaced by the only prediction on it where the two disagree, weight 0.5 · score;
+    - left alone without a prediction: its own box, weight 0.5, sides unknown.
+
+    A side of a prediction moves to the component's side where that is near (12 % of its size + 2 px), else to the
+    outermost pixel of the class inside the box where that is not far (24 % + 2 px); else it is not known.
+
+    Args:
+        components: (B, M, 4) xyxy input pixels, zero rows are padding.
+        labels: (B, M) int64 class index.
+        proposals: The teacher's detections, best first.
+        masks: (B, H, W) uint8, class index + 1; 0 background, 255 void.
+
+    Returns:
+        M + D slots per image: first what came of the components, then what came of the predictions.
+    """
+    scores = _sensible(proposals, masks)
+    inside = intersection(components, proposals.boxes)  # (B, M, D)
+    of_component, of_proposal = area(components)[..., None], area(proposals.boxes)[:, None]
+    iou = inside / (of_component + of_proposal - inside).clamp(min=1e-6)
+    possible = (labels[..., None] == proposals.labels[:, None]) & (scores > 0)[:, None] & (of_component > 0)
+
+    merges, union, fit = _merges(components, proposals.boxes, possible & (inside >= _COVERED * of_component), iou)
+    merged = merges.any(2)
+    free = possible & ~merges.any(1)[:, None] & ~merged[..., None]
+    attached = free & ((inside >= _ATTACHED * of_proposal) | (iou >= _CONFIRMED))
+    number = attached.sum(2)
+    confirmed = (number == 1) & ((iou * attached).amax(2, keepdim=False) >= _CONFIRMED if iou.shape[2] else number > 0)
+
+    kept = confirmed | ((number == 0) & (of_component[..., 0] > 0) & ~merged)
+    agreement = (iou * attached).sum(2)  # of the one prediction
+    component_weights = torch.where(confirmed, agreement, ALONE) * kept
+    merging = merges.any(1)
+
+    # predictions on a component that they split, or where they disagree with it
+    shared = attached & (~kept)[..., None]
+    used, home = shared.any(1) & ~merging, shared.int().argmax(1) if shared.shape[1] else merging.long()
+    covered = _coverage(components, labels, proposals.boxes, shared, masks) >= _COVERED
+    split = torch.where(number >= 2, torch.where(covered, 0.8, 0.4), 0.0)
+    root = scores.sqrt()
+    of_home = split.gather(1, home) if split.shape[1] else root * 0
+    weights = torch.where(of_home > 0, of_home * root, 0.5 * scores) * used + fit * root * merging
+    own = _per_home(components, home)
+    snapped, known = _snap(proposals, own, masks, used)
+    boxes = torch.where(merging[..., None], union, snapped)
+    trust = torch.where(merged, 1, component_weights + (~kept) * torch.where(covered, 0.8, 0.4))
+    return PseudoBoxes(
+        torch.cat((components * kept[..., None], boxes * (weights > 0)[..., None]), dim=1),
+        torch.cat((labels, proposals.labels), dim=1),
+        torch.cat((component_weights, weights), dim=1),
+        torch.cat((confirmed[..., None].expand_as(components), merging[..., None] | (known & used[..., None])), dim=1),
+        components,
+        labels,
+        trust,
+    )
+
+
+def _sensible(proposals: Proposals, masks: Tensor) -> Tensor:
+    """The scores of predictions, 0 for those without evidence and those nested with a surer one of their class."""
+    boxes, scores, labels = proposals
+    own = masks[:, None] == (labels + 1)[..., None, None]
+    scores = scores * (_inside(boxes, masks.shape[1:]) & own).flatten(2).sum(2).ge(_EVIDENCE * area(boxes))
+    size = area(boxes)
+    smaller = torch.minimum(size[:, :, None], size[:, None])
+    rival = (intersection(boxes, boxes) > _NESTED * smaller) & (labels[:, :, None] == labels[:, None])
+    rival &= torch.ones_like(rival).tril(-1).bool() & (scores > 0)[:, None]  # those before it, best first
+    kept = scores > 0
+    for _ in range(boxes.shape[1]):  # what is suppressed suppresses nothing: settles after a few rounds
+        now = (scores > 0) & ~(rival & kept[:, None]).any(2)
+        if now.equal(kept):
+            break
+        kept = now
+    return scores * kept
+
+
+def _merges(components: Tensor, boxes: Tensor, covers: Tensor, iou: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(B, M, D) which prediction merges which component; (B, D, 4) the union and (B, D) its IoU with the prediction."""
+    low = components[:, :, None, :2].where(covers[..., None], torch.inf)
+    high = components[:, :, None, 2:].where(covers[..., None], -torch.inf)
+    if not covers.shape[1]:
+        return covers, torch.zeros_like(boxes), boxes[..., 0] * 0
+    union = torch.cat((low.amin(1), high.amax(1)), dim=-1)
+    union = union.where(covers.any(1)[..., None], 0)
+    shared = (torch.minimum(boxes[..., 2:], union[..., 2:]) - torch.maximum(boxes[..., :2], union[..., :2])).clamp(
+        min=0
+    )
+    fit = shared.prod(-1) / (area(boxes) + area(union) - shared.prod(-1)).clamp(min=1e-6)
+    merging = (covers.sum(1) >= 2) & (fit >= 0.6) & (fit > iou.amax(1))
+    merges = covers & merging[:, None]
+    merges &= merges.cumsum(2) == 1  # the surest prediction has the component
+    merges &= (merges.sum(1) >= 2)[:, None]
+    return merges, union, fit
+
+
+def _coverage(components: Tensor, labels: Tensor, boxes: Tensor, parts: Tensor, masks: Tensor) -> Tensor:
+    """(B, M) share of a component's pixels that its parts (B, M, D) cover, measured on a grid of points."""
+    coarse = masks[:, _GRID // 2 :: _GRID, _GRID // 2 :: _GRID]
+    size = (coarse.shape[1], coarse.shape[2])
+    own = (coarse[:, None] == (labels + 1)[..., None, None]) & _inside(components / _GRID, size)
+    hit = torch.einsum("bmd,bdp->bmp", parts.float(), _inside(boxes / _GRID, size).flatten(2).float()) > 0
+    pixels = own.flatten(2)
+    return (pixels & hit).sum(2) / pixels.sum(2).clamp(min=1)
+
+
+def _snap(proposals: Proposals, home: Tensor, masks: Tensor, used: Tensor) -> tuple[Tensor, Tensor]:
+    """Boxes (B, D, 4) with their sides moved to where the mask has them, and (B, D, 4) which sides are known."""
+    boxes = proposals.boxes.clone()
+    known = torch.zeros_like(boxes, dtype=torch.bool)
+    image, row = used.nonzero(as_tuple=True)
+    box, component = boxes[image, row], home[image, row]
+    own = _inside(box[None], masks.shape[1:])[0] & (masks[image] == (proposals.labels[image, row] + 1)[:, None, None])
+    tight = []
+    for across in (1, 2):
+        line = own.any(across).int()
+        tight.append((line.argmax(1), line.shape[1] - line.flip(1).argmax(1)))
+    (left, right), (top, bottom) = tight
+    extent = torch.stack((left, top, right, bottom), dim=1).to(box.dtype)
+    size = (box[:, 2:] - box[:, :2]).repeat(1, 2)
+    near = (component - box).abs() <= _NEAR * size + _SLACK
+    not_far = ((extent - box).abs() <= _FAR * size + _SLACK) & own.flatten(1).any(1)[:, None]
+    boxes[image, row] = torch.where(near, component, torch.where(not_far, extent, box))
+    known[image, row] = near | not_far
+    return boxes, known
+
+
+def _per_home(components: Tensor, home: Tensor) -> Tensor:
+    """(B, D, 4) the component of every prediction."""
+    if not components.shape[1]:
+        return components.new_zeros(*home.shape, 4)
+    return components.gather(1, home[..., None].expand(-1, -1, 4))
+
+
+def _inside(boxes: Tensor, size: torch.Size | tuple[int, ...]) -> Tensor:
+    """(B, N, 4) → (B, N, H, W) bool: pixels whose centre lies in the box."""
+    y, x = (torch.arange(n, device=boxes.device) + 0.5 for n in size)
+    x1, y1, x2, y2 = boxes[..., None].unbind(-2)
+    across, down = (x >= x1) & (x < x2), (y >= y1) & (y < y2)
+    return down[..., :, None] & across[..., None, :]

@@ -1,0 +1,516 @@
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+import bombo
+from bombo.engine import ablate, arm_run, side_runs
+from bombo.engine.ablation_plot import plot
+from bombo.engine.ablation_tables import arms_sheet, caption, class_sheets
+from bombo.engine.comparison import compare, gap_closed, spread
+from bombo.engine.ladder import read_ladder
+from bombo.engine.progress import TrainingProgress
+from bombo.engine.settings import TrainSettings
+from bombo.errors import BomboError, ConfigError, DataError
+
+
+def write(file: Path, content: Any) -> Path:
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    return file
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def base(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Settings of a run of two steps, with what an ablation must not heed."""
+    settings = yaml.safe_load((trained / "config.yaml").read_text())
+    changed = {"steps": 2, "eval_every": 1, "patience": 1, "max_time": "1s", "clip": math.inf, "dice": 0.5}
+    return write(tmp_path_factory.mktemp("base") / "base.yaml", settings | changed)
+
+
+@pytest.fixture(scope="module")
+def made(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ablation with the built-in arms, two seeds each."""
+    out = tmp_path_factory.mktemp("ablation") / "made"
+    ablation = bombo.ablate(config=base, seeds=[0, 1], parallel=2, out=out)
+    assert not ablation.failed, ablation.failed
+    return out
+
+
+@pytest.fixture
+def idle(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Runs are noted instead of made."""
+    noted: list[str] = []
+
+    def note(runs: Any, *_: Any) -> bool:
+        noted.extend(run.name for run in runs)
+        return False
+
+    monkeypatch.setattr(side_runs, "make", note)
+    return noted
+
+
+class TestRuns:
+    def test_each_is_an_ordinary_run(self, made: Path, base: Path) -> None:
+        runs = sorted(str(path.parent.relative_to(made)) for path in made.glob("*/*/last.safetensors"))
+        assert runs == ["oracle/seed-0", "oracle/seed-1", "skip/seed-0", "skip/seed-1"]
+        for run in runs:
+            config = yaml.safe_load((made / run / "config.yaml").read_text())
+            assert (config["eval_every"], config["patience"], config["max_time"]) == (0, None, None)
+            assert (config["seed"], config["dice"], config["clip"]) == (int(run[-1]), 0.5, math.inf)
+            assert [line["step"] for line in metrics(made / run) if "val" in line] == [2]
+
+    def test_the_oracle_may_read_both(self, made: Path, world: Path) -> None:
+        full = yaml.safe_load((made / "oracle.yaml").read_text())
+        assert [source["use"] for source in full["train"]] == ["both", "both"]
+        assert full["stuff"] == yaml.safe_load(world.read_text())["stuff"]
+        skip, oracle = (metrics(made / arm / "seed-0")[0] for arm in ("skip", "oracle"))
+        assert (skip["images_with_boxes"], oracle["images_with_boxes"]) == (4, 8)
+
+    def test_cost_is_logged(self, made: Path) -> None:
+        line = metrics(made / "skip" / "seed-0")[0]
+        assert 0 < line["cpu_seconds"] < 600
+        assert 1e8 < line["memory"] < 1e11
+
+    def test_results_say_how_to_repeat_the_run(self, made: Path) -> None:
+        run = made / "oracle" / "seed-1"
+        result = json.loads((run / "result.json").read_text())
+        evaluation = metrics(run)[-1]["val"]
+        assert result["figures"] == evaluation["figures"]
+        assert result["per_class"] == evaluation["per_class"]
+        assert (result["arm"], result["seed"], result["device"]) == ("oracle", 1, "cpu")
+        assert {"python", "torch", "torchvision", "timm", "bombo"} <= result["versions"].keys()
+        assert result["cost"]["steps"] == 2
+        assert 0 < result["cost"]["cpu_seconds"] == round(metrics(run)[0]["cpu_seconds"] / 2, 4)
+        assert result["settings"]["data"] == str(made / "oracle.yaml")
+        program, verb, *words = shlex.split(result["command"])
+        assert (program, verb) == ("bombo", "train")
+        given = dict(zip(words[::2], words[1::2], strict=True))
+        again = TrainSettings.resolve({"config": given["--config"], "seed": given["--seed"], "out": given["--out"]})
+        assert {n: v for n, v in again.model_dump(mode="json").items() if n in result["settings"] and n != "clip"} == {
+            n: v for n, v in result["settings"].items() if n != "clip"
+        }
+
+    def test_everything_is_written(self, made: Path) -> None:
+        everything = json.loads((made / "results.json").read_text())
+        assert list(everything["arms"]) == ["skip", "oracle"]
+        assert len(everything["runs"]) == 4
+        seeds = [run["figures"]["mIoU"] for run in everything["runs"] if run["arm"] == "skip"]
+        figure = everything["comparison"]["figures"]["skip"]["mIoU"]
+        assert figure["mean"] == pytest.approx(sum(seeds) / 2)
+        assert figure["spread"] == pytest.approx(abs(seeds[0] - seeds[1]) / 2)
+        assert "± half the range of two seeds" in (made / "ablation.md").read_text()
+        assert (made / "ablation.png").read_bytes().startswith(b"\x89PNG")
+        assert b"<svg" in (made / "ablation.svg").read_bytes()
+
+    def test_what_is_finished_is_not_made_again(
+        self, made: Path, base: Path, bombo_command: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = {file: file.read_bytes() for file in made.rglob("*") if file.is_file()}
+        monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a run is made again"))
+        monkeypatch.setattr("bombo.engine.arm_run._commit", lambda: pytest.fail("results are kept, too"))
+        ended = bombo_command("ablate", config=base, seeds="0,1", out=made)
+        assert ended.code == 0
+        assert "4 runs: 4 finished already" in ended.out
+        assert re.search(r"^ ?skip +2 .* ± .* GiB", ended.out, re.MULTILINE)
+        assert {file: file.read_bytes() for file in made.rglob("*") if file.is_file()} == before
+
+    def test_classes_on_request(self, made: Path, base: Path, bombo_command: Any) -> None:
+        ended = bombo_command("ablate", "--per-class", config=base, arms="skip", seeds="0,1", out=made)
+        assert "IoU by class" in ended.out
+        assert "starfish" in ended.out
+        assert "**AP50-95 by class**" in (made / "ablation.md").read_text()
+        assert "gap closed" not in ended.out
+
+    def test_a_narrow_terminal_gets_whole_cells(
+        self, made: Path, base: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("COLUMNS", "30")
+        bombo.ablate(config=base, seeds=[0, 1], out=made)
+        out = capsys.readouterr().out
+        assert re.search(r"^ ?oracle +2 .{60,} GiB *$", out, re.MULTILINE)
+        assert "…" not in out
+
+    def test_other_settings_than_those_of_the_run_there(
+        self, made: Path, base: Path, tmp_path: Path, bombo_command: Any
+    ) -> None:
+        other = write(tmp_path / "other.yaml", yaml.safe_load(base.read_text()) | {"lr": 0.5})
+        before = (made / "skip" / "settings.yaml").read_bytes()
+        ended = bombo_command("ablate", config=other, seeds="0,1", out=made)
+        assert ended.code == 2
+        assert "arm skip" in ended.err
+        assert "`lr` is 0.005 there and 0.5 now" in ended.err
+        assert f"delete {made / 'skip' / 'seed-0'} to train it anew" in ended.err
+        assert (made / "skip" / "settings.yaml").read_bytes() == before
+
+    def test_one_goes_on_one_starts_anew_and_one_fails(
+        self, made: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bombo_command: Any
+    ) -> None:
+        out, show = tmp_path / "out", TrainingProgress.show
+
+        def show_and_signal(self: TrainingProgress, *given: Any) -> None:
+            show(self, *given)
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.001)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(TrainingProgress, "show", show_and_signal)
+            run = bombo.train(config=made / "skip" / "settings.yaml", seed=0, out=out / "skip" / "seed-0")
+        assert run.stopped == "interrupted"
+        begun = torch.load(run.path / "state.pt", weights_only=True)
+        assert (begun["step"], begun["cpu_seconds"] > 0) == (1, True)
+        (out / "skip" / "seed-1").mkdir()  # died before it saved anything
+        shutil.copy(made / "skip" / "seed-1" / "config.yaml", out / "skip" / "seed-1")
+        ladder = write(tmp_path / "ladder.yaml", {"arms": {"bad": {"backbone": "resnet81"}, "skip": {}}})
+
+        ended = bombo_command("ablate", config=base, ladder=ladder, seeds="0,1", out=out, parallel=2)
+        assert ended.code == 1
+        assert "4 runs: 0 finished already, 1 to go on with; 2 at a time" in ended.out
+        assert "resumed at step 1" in (run.path / "log.txt").read_text()
+        for seed in ("seed-0", "seed-1"):
+            one, other = (json.loads((o / "skip" / seed / "result.json").read_text()) for o in (made, out))
+            assert one["figures"] == other["figures"]
+        assert torch.load(run.path / "state.pt", weights_only=True)["cpu_seconds"] > begun["cpu_seconds"]
+
+        assert "bad seed 0: failed" in ended.out
+        assert "Did you mean `resnet18`" in ended.out
+        assert re.search(r"^ ?skip +2 ", ended.out, re.MULTILINE)
+        results = json.loads((out / "results.json").read_text())
+        assert list(results["comparison"]["seeds"]) == ["skip"]
+        assert "resnet81" in results["failed"][str(out / "bad" / "seed-1")]
+
+
+def test_ctrl_c_stops_all_and_loses_nothing(base: Path, tmp_path: Path) -> None:
+    long = write(tmp_path / "long.yaml", yaml.safe_load(base.read_text()) | {"steps": 100_000})
+    words = ["ablate", "--config", str(long), "--arms", "skip", "--seeds", "0,1,2", "--parallel", "2"]
+    command = [sys.executable, "-m", "bombo", *words, "--out", str(tmp_path / "out")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    runs = [tmp_path / "out" / "skip" / f"seed-{seed}" for seed in (0, 1)]
+    deadline = time.monotonic() + 300
+    try:
+        while not all((run / "metrics.jsonl").is_file() for run in runs):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        out, _ = process.communicate(timeout=300)
+    finally:
+        if process.poll() is None:
+            for _ in range(3):  # a polite one, then one that stops all at once
+                os.killpg(process.pid, signal.SIGINT)
+                time.sleep(0.5)
+            process.wait(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on" in out
+    for run in runs:
+        assert "everything is saved" in (run / "log.txt").read_text()
+        assert torch.load(run / "state.pt", weights_only=True)["step"] > 0
+    assert not (tmp_path / "out" / "skip" / "seed-2").exists()
+
+
+def test_the_commit_is_that_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(*words: str) -> str:
+        who = ("-c", "user.name=nobody", "-c", "user.email=nobody@localhost")
+        return subprocess.run(["git", *who, *words], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    code = tmp_path / "code.py"
+    code.write_text("")
+    monkeypatch.setattr(arm_run, "__file__", str(code))
+    assert arm_run._commit() is None  # no checkout
+    git("init")
+    assert arm_run._commit() is None  # a checkout of something else
+    git("add", ".")
+    git("commit", "-m", "code")
+    commit = git("rev-parse", "HEAD").strip()
+    assert arm_run._commit() == commit
+    code.write_text("changed")
+    assert arm_run._commit() == f"{commit}-dirty"
+
+
+def test_cores_are_shared_out(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[str] = []
+
+    class Done:
+        returncode = 1
+
+        def __init__(self, *_: Any, env: dict[str, str], **__: Any) -> None:
+            threads.append(env["OMP_NUM_THREADS"])
+
+        def poll(self) -> int:
+            return 1
+
+    monkeypatch.setattr(subprocess, "Popen", Done)
+    monkeypatch.setattr(side_runs, "_PAUSE", 0.0)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for parallel in (1, 2, 7):
+        ablation = bombo.ablate(config=base, arms="skip", seeds=[0], parallel=parallel, out=tmp_path / str(parallel))
+        assert ablation.failed == {tmp_path / str(parallel) / "skip" / "seed-0": "it ended with code 1"}
+        assert ablation.comparison is None
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    bombo.ablate(config=base, arms="skip", seeds=[0], out=tmp_path / "asked")
+    assert threads == ["6", "3", "1", "2"]
+
+
+LADDERS = {
+    "an unknown setting": ({"arms": {"mine": {"lrr": 1}}}, r"ladder.yaml, line 3.*arm `mine`: `lrr` .* mean `lr`"),
+    "a value out of range": ({"arms": {"mine": {"dice": -1}}}, r"arm mine, dice: -1"),
+    "a value of the wrong kind": ({"arms": {"mine": {"steps": "many"}}}, r"arm mine, steps: 'many'"),
+    "a seed": ({"arms": {"mine": {"seed": 1}}}, r"`seed` is the same for all arms"),
+    "a folder": ({"arms": {"mine": {"out": "here"}}}, r"`out` is the same for all arms"),
+    "choosing": ({"arms": {"mine": {"patience": 2}}}, r"`patience` is the same for all arms"),
+    "no arms": ({"arms": {}}, "is no ladder"),
+    "arms in the open": ({"skip": {}}, "is no ladder"),
+    "more than arms": ({"arms": {"a": {}}, "seeds": [1]}, "is no ladder"),
+    "a list": ({"arms": {"mine": [1]}}, "arm `mine` holds no settings"),
+    "a name that leads elsewhere": ({"arms": {"../mine": {}}}, "cannot name an arm"),
+    "a number as name": ({"arms": {1: {}}}, "cannot name an arm"),
+    "data that is not there": ({"arms": {"mine": {"data": "no.yaml"}}}, r"no\.yaml: file is missing"),
+}
+
+
+@pytest.mark.usefixtures("idle")
+@pytest.mark.parametrize(("content", "message"), LADDERS.values(), ids=LADDERS)
+def test_unusable_ladders(content: Any, message: str, base: Path, tmp_path: Path) -> None:
+    ladder = write(tmp_path / "ladder.yaml", content)
+    with pytest.raises(ConfigError) as caught:
+        bombo.ablate(config=base, ladder=ladder, out=tmp_path / "out")
+    assert re.search(message, str(caught.value))
+    assert not (tmp_path / "out").exists()
+
+
+SLIPS = {
+    "an arm that is not there": ({"arms": "skip,orcale"}, "there is no arm `orcale`. Did you mean `oracle`?"),
+    "a seed twice": ({"seeds": "1,1"}, "different numbers"),
+    "a seed below 0": ({"seeds": "-1"}, "different numbers"),
+    "a word for a seed": ({"seeds": "one"}, "integer"),
+    "nothing side by side": ({"parallel": 0}, "parallel"),
+    "an oracle that is not there": ({"oracle": "no.yaml"}, "no.yaml: file is missing"),
+}
+
+
+@pytest.mark.usefixtures("idle")
+@pytest.mark.parametrize(("given", "message"), SLIPS.values(), ids=SLIPS)
+def test_slips(given: dict[str, Any], message: str, base: Path, tmp_path: Path, bombo_command: Any) -> None:
+    ended = bombo_command("ablate", config=base, out=tmp_path / "out", **given)
+    assert ended.code == 2
+    assert message in ended.err
+    assert not list(tmp_path.glob("out/*/*"))
+
+
+@pytest.mark.usefixtures("idle")
+def test_a_data_file_is_needed_and_something_to_validate_on(devkit: Any, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no data file"):
+        bombo.ablate(out=tmp_path / "out")
+    data = devkit(train=[("train_boxes", "boxes")])
+    with pytest.raises(ConfigError, match=r"arm skip, .*nothing to validate on"):
+        bombo.ablate(data=data, out=tmp_path / "out")
+
+
+def test_arms_keep_the_order_of_the_ladder_and_paths_start_there(base: Path, tmp_path: Path, idle: list[str]) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "own.pt").touch()
+    data = yaml.safe_load(base.read_text())["data"]
+    arms = {
+        "oracle": {"data": os.path.relpath(data, tmp_path / "there")},
+        "own": {"weights": "own.pt"},
+        "skip": None,
+        "b4m": {"weights": "none"},
+    }
+    ladder = write(tmp_path / "there" / "ladder.yaml", {"arms": arms})
+    bombo.ablate(config=base, ladder=ladder, arms=["skip", "own", "oracle"], seeds=[3, 1], out=tmp_path / "out")
+    assert idle == [f"{arm} seed {seed}" for arm in ("oracle", "own", "skip") for seed in (3, 1)]
+    read = read_ladder(ladder)
+    assert Path(read["oracle"]["data"]) == Path(data).resolve()
+    assert read["own"]["weights"] == str(tmp_path / "there" / "own.pt")
+    assert read["b4m"] == {"weights": "none"}
+    bombo.ablate(config=base, ladder=ladder, oracle=tmp_path / "no.yaml", arms=["skip"], out=tmp_path / "out")
+
+
+class TestOracle:
+    """Two folders of masks: no boxes are known, so that no oracle can be made of them."""
+
+    @pytest.fixture
+    def masks_only(self, world: Path, tmp_path: Path) -> Path:
+        devkit = world.parent / "devkit"
+        source = {
+            "format": "folder",
+            "root": str(devkit),
+            "images": "JPEGImages",
+            "masks": "SegmentationClass",
+            "use": "masks",
+        }
+        names = (devkit / "labelmap.txt").read_text().splitlines()
+        classes = [line.split(":")[0] for line in names if not line.startswith("#")]
+        source["names"] = [name for name in classes if name != "background"]  # type: ignore[assignment]
+        val = {"format": "voc", "root": str(devkit), "list": "val", "use": "both"}
+        return write(tmp_path / "masks.yaml", {"train": [source], "val": [val]})
+
+    def test_is_left_out_where_it_cannot_be(
+        self, masks_only: Path, tmp_path: Path, idle: list[str], bombo_command: Any
+    ) -> None:
+        ended = bombo_command("ablate", data=masks_only, seeds="0", out=tmp_path / "out")
+        assert ended.code == 0
+        assert "no oracle (give one with --oracle FILE)" in ended.out
+        assert idle == ["skip seed 0"]
+        assert not (tmp_path / "out" / "oracle.yaml").exists()
+
+    @pytest.mark.usefixtures("idle")
+    def test_is_missed_where_it_was_asked_for(self, masks_only: Path, tmp_path: Path) -> None:
+        with pytest.raises((ConfigError, DataError), match="a folder of masks holds no boxes"):
+            bombo.ablate(data=masks_only, arms="skip,oracle", out=tmp_path / "out")
+
+    def test_can_be_given(self, masks_only: Path, world: Path, tmp_path: Path, idle: list[str]) -> None:
+        bombo.ablate(data=masks_only, oracle=world, seeds=[0], out=tmp_path / "out")
+        assert idle == ["skip seed 0", "oracle seed 0"]
+
+
+def result(arm: str, seed: int, ap50: float, ap: float, iou: float, **more: Any) -> dict[str, Any]:
+    """A run whose cats are as good as its figures say, whose dogs are all 0.5 and whose birds cannot be measured."""
+    classes = {"cat": {"AP50-95": ap, "IoU": iou}, "dog": {"AP50-95": 0.5, "IoU": 0.5}, "bird": {"AP50-95": None}}
+    return {
+        "arm": arm,
+        "seed": seed,
+        "figures": {"mAP50": ap50, "mAP50-95": ap, "mIoU": iou, "IoU_background": 0.81 if arm == "oracle" else 0.8},
+        "per_class": classes,
+        "cost": {"steps": 10, "seconds": 2.0 + seed, "cpu_seconds": 1.0 + seed, "memory": (1 + seed) * 2**30},
+        "device": "cpu",
+        "settings": {"detection_weight": 1.0, "segmentation_weight": 0.5},
+    } | more
+
+
+HAND_MADE = {
+    "skip": [result("skip", 0, 0.50, 0.20, 0.60), result("skip", 1, 0.54, 0.24, 0.60)],
+    "mine": [result("mine", 0, 0.57, 0.28, 0.57), result("mine", 1, 0.59, 0.30, 0.59)],
+    "oracle": [result("oracle", 0, 0.60, 0.30, 0.70), result("oracle", 1, 0.60, 0.34, 0.72)],
+}
+SPREADS = {
+    "one": ([0.3], math.nan),
+    "two: half the range": ([0.3, 0.5], 0.1),
+    "three: standard deviation": ([1.0, 2.0, 4.0], math.sqrt((16 / 9 + 1 / 9 + 25 / 9) / 2)),
+    "four": ([1.0, 1.0, 3.0, 3.0], math.sqrt(4 / 3)),
+    "not measured": ([math.nan, math.nan, math.nan], math.nan),
+}
+
+
+@pytest.mark.parametrize(("values", "expected"), SPREADS.values(), ids=SPREADS)
+def test_spread(values: list[float], expected: float) -> None:
+    assert spread(values) == pytest.approx(expected, nan_ok=True)
+
+
+GAPS = {
+    "half": ({"skip": 0.2, "a": 0.3, "oracle": 0.4}, [0.0, 0.5, 1.0]),
+    "below and above": ({"oracle": 0.4, "a": 0.1, "b": 0.5, "skip": 0.2}, [1.0, -0.5, 1.5, 0.0]),
+    "no oracle": ({"skip": 0.2, "a": 0.3}, [math.nan] * 2),
+    "no skip": ({"oracle": 0.2, "a": 0.3}, [math.nan] * 2),
+    "no gap": ({"skip": 0.2, "a": 0.3, "oracle": 0.2}, [math.nan] * 3),
+    "an oracle that is worse": ({"skip": 0.2, "a": 0.3, "oracle": 0.1}, [math.nan] * 3),
+    "not measured": ({"skip": math.nan, "a": 0.3, "oracle": 0.1}, [math.nan] * 3),
+}
+
+
+@pytest.mark.parametrize(("means", "expected"), GAPS.values(), ids=GAPS)
+def test_gap_closed(means: dict[str, float], expected: list[float]) -> None:
+    assert list(gap_closed(means).values()) == pytest.approx(expected, nan_ok=True)
+    assert list(gap_closed(means)) == list(means)
+
+
+class TestTables:
+    def test_arms(self) -> None:
+        sheet = arms_sheet(compare(HAND_MADE))
+        gap = "gap closed"
+        assert sheet.header == [
+            *("arm", "seeds", "mAP50", gap, "mAP50-95", gap, "mIoU", gap, "CPU s/step", "peak memory")
+        ]
+        # gaps: (58 - 52) / (60 - 52), (29 - 22) / (32 - 22), (58 - 60) / (71 - 60)
+        assert sheet.rows == [
+            ["skip", "2", "52.0 ± 2.0", "0 %", "22.0 ± 2.0", "0 %", "60.0 ± 0.0", "0 %", "1.50", "2.00 GiB"],
+            ["mine", "2", "58.0 ± 1.0", "75 %", "29.0 ± 1.0", "70 %", "58.0 ± 1.0", "-18 %", "1.50", "2.00 GiB"],
+            ["oracle", "2", "60.0 ± 0.0", "100 %", "32.0 ± 2.0", "100 %", "71.0 ± 1.0", "100 %", "1.50", "2.00 GiB"],
+        ]
+        assert sheet.to_markdown().splitlines()[4].startswith("| skip | 2 | 52.0 ± 2.0 | 0 % |")
+
+    def test_without_oracle(self) -> None:
+        comparison = compare({arm: HAND_MADE[arm] for arm in ("skip", "mine")})
+        sheet = arms_sheet(comparison)
+        assert sheet.header == ["arm", "seeds", "mAP50", "mAP50-95", "mIoU", "CPU s/step", "peak memory"]
+        assert all(len(row) == len(sheet.header) for row in sheet.rows)
+        assert "gap" not in caption(comparison)
+        assert [row[0] for row in class_sheets(comparison)[0].rows] == ["cat", "dog", "bird", "mean"]
+
+    def test_one_seed_on_a_gpu_without_detection(self) -> None:
+        run = result("skip", 0, 0, 0, 0.6, device="cuda:0")
+        run["figures"] |= {"mAP50": None, "mAP50-95": None}
+        run["cost"]["memory"] = None
+        comparison = compare({"skip": [run]})
+        sheet = arms_sheet(comparison)
+        assert sheet.header[-2] == "s/step"
+        assert sheet.rows == [["skip", "1", "–", "–", "60.0", "2.00", "–"]]
+        assert "one seed: no spread" in caption(comparison)
+
+    def test_classes(self) -> None:
+        detection, segmentation = class_sheets(compare(HAND_MADE))
+        assert detection.header == ["class", "skip", "mine", "oracle"]
+        assert detection.rows == [  # the gap is all cat's; (39.5 - 36) / (41 - 36)
+            ["cat", "22.0", "29.0", "32.0"],
+            ["dog", "50.0", "50.0", "50.0"],
+            ["bird", "–", "–", "–"],
+            ["mean", "36.0", "39.5", "41.0"],
+            ["gap closed", "0 %", "70 %", "100 %"],
+            ["mean without cat", "50.0", "50.0", "50.0"],
+            ["gap closed without cat", "–", "–", "–"],
+        ]
+        assert segmentation.rows[0] == ["background", "80.0", "80.0", "81.0"]
+        assert segmentation.rows[3:] == [  # without cat: (80 + 50) / 2 and (81 + 50) / 2
+            ["mean", "63.3", "62.7", "67.3"],
+            ["gap closed", "0 %", "-17 %", "100 %"],
+            ["mean without cat", "65.0", "65.0", "65.5"],
+            ["gap closed without cat", "0 %", "0 %", "100 %"],
+        ]
+
+    def test_a_head_that_was_not_trained_has_no_figures(self) -> None:
+        runs = [run | {"settings": {"detection_weight": 1.0, "segmentation_weight": 0}} for run in HAND_MADE["mine"]]
+        comparison = compare(HAND_MADE | {"detect": runs})
+        assert arms_sheet(comparison).rows[-1][2:8] == ["58.0 ± 1.0", "75 %", "29.0 ± 1.0", "70 %", "–", "–"]
+        detection, segmentation = class_sheets(comparison)
+        assert [row[-1] for row in segmentation.rows] == ["–"] * 7
+        assert detection.rows[0][-1] == "29.0"
+
+    def test_the_caption_names_every_spread_there_is(self) -> None:
+        three = [*HAND_MADE["skip"], result("skip", 2, 0.5, 0.2, 0.6)]
+        text = caption(compare(HAND_MADE | {"skip": three}))
+        assert "± half the range of two seeds" in text
+        assert "± standard deviation of three or more seeds" in text
+
+
+@pytest.mark.parametrize("arms", [["skip", "mine", "oracle"], ["mine"]], ids=["all", "no lines"])
+def test_the_plot_is_the_same_every_time(arms: list[str], tmp_path: Path) -> None:
+    comparison = compare({arm: HAND_MADE[arm] for arm in arms})
+    for name in ("one", "other"):
+        plot(comparison, tmp_path / name)
+    for suffix in ("png", "svg"):
+        assert (tmp_path / f"one.{suffix}").read_bytes() == (tmp_path / f"other.{suffix}").read_bytes()
+    svg = (tmp_path / "one.svg").read_text()
+    assert all(f"<!-- {arm} -->" in svg for arm in arms)
+
+
+def test_plain_json_has_no_nan() -> None:
+    assert ablate._plain({"a": [math.nan, (1.5, math.inf)], "b": "c"}) == {"a": [None, [1.5, None]], "b": "c"}
+    assert issubclass(ConfigError, BomboError)
