@@ -50,6 +50,8 @@ def box_for_mask_losses(
 
     if wanted.b4m_label or wanted.b4m_dice:
         masks, weights = derived.masks[images], derived.weights[images]
+        if method.masks == "none":
+            weights = (weights > 0).to(weights.dtype)
         if teacher is not None and method.masks != "none":
             opinion = _upsampled(teacher.mask_logits[images], fine).softmax(1)
             possible = candidate_sets(boxes, labels, num_things, num_values, fine, (1, 1))

@@ -14,7 +14,7 @@ class WeakMask(NamedTuple):
 
     Args:
         values: (H, W) uint8 in the values of the label space: 0 background, class index + 1, 255 = says nothing.
-        weights: (H, W) float32, 0 to 1: how far the value is to be trusted; 0 where it says nothing.
+        weights: (H, W) float32, 0 to 1: the probability that the value is right; 0 where it says nothing.
     """
 
     values: np.ndarray

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from bombo import distributed
+from bombo.box_for_mask.cache import Cached, default_folder, prepare
 from bombo.box_for_mask.filling_rate import filling_rates
+from bombo.box_for_mask.mask_file import MaskFile
+from bombo.box_for_mask.providers import provider_called
 from bombo.box_for_mask.weak_mask import LabelProvider
 from bombo.data.dataset import load
 from bombo.data.derived import Derive, Derived
 from bombo.data.label_space import LabelSpace
 from bombo.data.sample import Record, Sample
 from bombo.engine.settings import TrainSettings
-from bombo.errors import ConfigError
+from bombo.errors import DataError
 from bombo.losses.method import Method, method_of
 from bombo.mask_for_box.components import VoidPolicy, components
 
@@ -29,13 +37,13 @@ class Deriver:
 
     Args:
         space: The label space.
-        masks: Makes masks of boxes; None = nothing asks for them.
+        masks: Makes masks of boxes, or the folder where they lie; None = nothing asks for them.
         boxes: Whether something asks for boxes made of masks.
         void: Whether void joins or separates objects.
     """
 
     space: LabelSpace
-    masks: LabelProvider | None
+    masks: LabelProvider | Path | None
     boxes: bool
     void: VoidPolicy
 
@@ -44,7 +52,8 @@ class Deriver:
         derived = Derived.nothing(sample.image)
         if record.kind == "boxes" and self.masks is not None and record.boxes is not None:
             image = sample.image.permute(1, 2, 0).numpy()
-            made = self.masks(image, record.boxes.boxes, record.boxes.labels, record.boxes.crowd, self.space)
+            provider = MaskFile(_mask_of(record, self.masks)) if isinstance(self.masks, Path) else self.masks
+            made = provider(image, record.boxes.boxes, record.boxes.labels, record.boxes.crowd, self.space)
             return replace(derived, masks=torch.from_numpy(made.values), weights=torch.from_numpy(made.weights))
         if record.kind == "masks" and self.boxes and sample.mask is not None:
             found = components(sample.mask.numpy(), self.space.num_things, void=self.void)
@@ -72,10 +81,54 @@ def usual_rates(records: Sequence[Record], space: LabelSpace) -> tuple[Tensor, T
 def make_derive(
     settings: TrainSettings, records: Sequence[Record], space: LabelSpace, console: Console
 ) -> Derive | None:
-    """What works out the weak targets of training images; None when no weak loss has a weight."""
+    """What works out the weak targets of training images; None when no weak loss has a weight.
+
+    Masks that a provider has to make are made here, once for all runs, by all processes together.
+
+    Raises:
+        DataError: A folder lacks the mask of an image.
+    """
     method = chosen_method(settings)
-    if method.weights.b4m_label or method.weights.b4m_dice:
-        raise ConfigError(
-            "nothing makes masks of boxes yet", where="method", fix="choose m4b, ssl or skip, or set b4m_label to 0"
+    if not method.weights.any():
+        return None
+    boxed = [record for record in records if record.kind == "boxes"]
+    masks: LabelProvider | Path | None = None
+    if (method.weights.b4m_label or method.weights.b4m_dice) and boxed:
+        masks = provider_called(settings.mask_provider)
+        if isinstance(masks, Path):
+            _look_for_all(boxed, masks)
+        else:
+            masks = Cached(masks, settings.cache or default_folder())
+            _prepare(boxed, masks, space, console)
+    return Deriver(space, masks, method.weights.any("m4b"), settings.void)
+
+
+def _prepare(records: Sequence[Record], cached: Cached, space: LabelSpace, console: Console) -> None:
+    own, began = records[distributed.rank() :: distributed.world()], time.monotonic()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("masks of boxes", total=len(own))
+        prepare(own, cached, space, _processes(), lambda done: progress.update(task, completed=done))
+    distributed.barrier()
+    seconds = time.monotonic() - began
+    console.print(f"masks     {len(records):,} made of boxes in {seconds:.0f} s, kept in {cached.folder}", markup=False)
+
+
+def _look_for_all(records: Sequence[Record], folder: Path) -> None:
+    missing = [file for record in records if not (file := _mask_of(record, folder)).is_file()]
+    if missing:
+        raise DataError(
+            f"{len(missing):,} of {len(records):,} images with boxes have no mask there",
+            where=str(missing[0]),
+            fix="give each mask the name of its image, or choose --mask-provider grabcut",
         )
-    return Deriver(space, None, method.weights.any("m4b"), settings.void) if method.weights.any() else None
+
+
+def _mask_of(record: Record, folder: Path) -> Path:
+    return folder / f"{record.image.stem}.png"
+
+
+def _processes() -> int:
+    """Every process of a run makes its share, with its share of the cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, int(os.environ.get("OMP_NUM_THREADS") or cores)) // distributed.world())

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Self
 import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from bombo.box_for_mask.providers import provider_called
 from bombo.data.view import Fit
 from bombo.engine.optimiser import OptimiserName
 from bombo.engine.run_folder import CONFIG, latest, read_config
@@ -157,6 +158,10 @@ class _Weak(_Settings):
     """What one task's annotation teaches the other: `skip` nothing, `m4b` masks for boxes, `bombo` each the other."""
     losses: Annotated[dict[str, Weight] | None, BeforeValidator(_weights)] = None
     """Weights of single weak losses, instead of the method's: m4b_cls=0.25,m4b_neg=0.1"""
+    mask_provider: Word = "grabcut"
+    """Makes masks of boxes: `grabcut`, `ellipse`, `fill`, `inner`, two that agree (`grabcut+ellipse`), or a folder."""
+    cache: Path | None = None
+    """Where those masks are kept for the next run; by default ~/.cache/bombo/masks."""
     void: VoidPolicy = "joins"
     """Whether a void rim `joins` or `separates` two objects of a class; the latter is more than a mask should know."""
 
@@ -205,6 +210,7 @@ class TrainSettings(_Machine, _Weak, _Losses, _Schedule, _Images, _Network, _Run
         if merged.data is None:
             raise ConfigError("there is no data file", where="data", fix="bombo train --data FILE; see the README")
         method_of(merged.method, merged.losses or {})  # an unknown name is an error before anything is read
+        provider_called(merged.mask_provider)
         return merged
 
     @classmethod

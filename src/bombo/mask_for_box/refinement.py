@@ -9,6 +9,11 @@ from bombo.mask_for_box.pseudo_boxes import ALONE, Proposals, PseudoBoxes, area,
 
 _EVIDENCE = 0.1  # share of class pixels in a prediction; 99 % of true boxes have more
 _NESTED = 0.7  # of the smaller of two predictions inside the other: they mean the same object
+_PART, _APART, _AS_SURE = (
+    0.7,
+    0.3,
+    0.8,
+)  # size of a part, overlap of two parts, score: shares of the whole's or smaller's
 _ATTACHED, _CONFIRMED = 0.7, 0.5  # share of a prediction in a component; IoU of the two
 _COVERED = 0.8  # of a component by a prediction that merges it; of its pixels by the parts of a split
 _NEAR, _FAR, _SLACK = 0.12, 0.24, 2.0  # how far a side may snap: shares of the box's size, plus pixels
@@ -19,7 +24,8 @@ _GRID = 4  # pixels between the points at which coverage is measured
 def refine(components: Tensor, labels: Tensor, proposals: Proposals, masks: Tensor) -> PseudoBoxes:
     """Makes pseudo-boxes from components and predictions (rules in the spirit of arXiv 2411.17536).
 
-    Predictions without pixels of their class are dropped; of nested ones the surest stays. A component is then
+    Predictions without pixels of their class are dropped, and those that hold several others about as sure, which
+    cover them; of nested ones the surest stays. A component is then
 
     - *merged* with others where one prediction covers at least 80 % of each and fits their union better (IoU at least
       0.6) than any one of them: the box is the union, its weight IoU · √score;
@@ -84,14 +90,18 @@ def refine(components: Tensor, labels: Tensor, proposals: Proposals, masks: Tens
 
 
 def _sensible(proposals: Proposals, masks: Tensor) -> Tensor:
-    """The scores of predictions, 0 for those without evidence and those nested with a surer one of their class."""
+    """The scores of predictions, 0 for those without evidence, groups, and what is nested with a surer prediction."""
     boxes, scores, labels = proposals
     own = masks[:, None] == (labels + 1)[..., None, None]
     scores = scores * (_inside(boxes, masks.shape[1:]) & own).flatten(2).sum(2).ge(_EVIDENCE * area(boxes))
-    size = area(boxes)
+    size, shared = area(boxes), intersection(boxes, boxes)
+    same = (labels[:, :, None] == labels[:, None]) & (scores > 0)[:, :, None] & (scores > 0)[:, None]
+    same &= ~torch.eye(boxes.shape[1], dtype=torch.bool, device=boxes.device)
     smaller = torch.minimum(size[:, :, None], size[:, None])
-    rival = (intersection(boxes, boxes) > _NESTED * smaller) & (labels[:, :, None] == labels[:, None])
-    rival &= torch.ones_like(rival).tril(-1).bool() & (scores > 0)[:, None]  # those before it, best first
+    nested = same & (shared > _NESTED * smaller)
+    scores = scores * ~_groups(proposals, scores, nested, same & (shared < _APART * smaller), masks)
+    surer = torch.ones_like(nested).tril(-1)  # those before it, best first
+    rival = nested & surer & (scores > 0)[:, None]
     kept = scores > 0
     for _ in range(boxes.shape[1]):  # what is suppressed suppresses nothing: settles after a few rounds
         now = (scores > 0) & ~(rival & kept[:, None]).any(2)
@@ -99,6 +109,19 @@ def _sensible(proposals: Proposals, masks: Tensor) -> Tensor:
             break
         kept = now
     return scores * kept
+
+
+def _groups(proposals: Proposals, scores: Tensor, nested: Tensor, apart: Tensor, masks: Tensor) -> Tensor:
+    """(B, D) bool: predictions that mean several objects at once: two others, apart from each other, lie in them.
+
+    All that lies in such a prediction together covers its pixels, so nothing is lost without it.
+    """
+    size = area(proposals.boxes)
+    part = nested & (size[:, None] < _PART * size[:, :, None]) & (scores[:, None] >= _AS_SURE * scores[:, :, None])
+    pair = torch.einsum("bdi,bij,bdj->bd", part.float(), apart.float(), part.float()) > 0
+    if not pair.any():
+        return pair
+    return pair & (_coverage(proposals.boxes, proposals.labels, proposals.boxes, part, masks) >= _COVERED)
 
 
 def _merges(components: Tensor, boxes: Tensor, covers: Tensor, iou: Tensor) -> tuple[Tensor, Tensor, Tensor]:
