@@ -3,6 +3,7 @@
 from bombo.data.label_space import LabelSpace
 from bombo.engine.ablate import ablate
 from bombo.engine.checkpoint import load
+from bombo.engine.derive import derive
 from bombo.engine.evaluate import evaluate
 from bombo.engine.model import Model
 from bombo.engine.predict import predict
@@ -20,6 +21,7 @@ __all__ = [
     "Result",
     "Run",
     "ablate",
+    "derive",
     "evaluate",
     "load",
     "predict",

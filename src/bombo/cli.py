@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from bombo import distributed
-from bombo.engine import ablate, demo, evaluate, overview, predict, split, train
+from bombo.engine import ablate, demo, derive, evaluate, overview, predict, split, train
 from bombo.engine.settings import TrainSettings
 from bombo.errors import BomboError, ConfigError
 
@@ -145,6 +145,15 @@ def _split(given: dict[str, Any], as_json: AsJson = False) -> None:
     `bombo split pets.yaml --out partial`
     """
     _show(facts if (facts := split.split(**given)) and as_json else split.describe(facts))
+
+
+@_command(derive.derive)
+def _derive(given: dict[str, Any]) -> None:
+    """Show what boxes say about masks and masks about boxes, and how right it is where both are known.
+
+    `bombo derive pets.yaml --model runs/pets-1`
+    """
+    derive.derive(**given)
 
 
 @_command(ablate.ablate)

@@ -122,8 +122,9 @@ def _encoded(mask: WeakMask) -> bytes:
 
 def _read(file: Path, size: tuple[int, int]) -> WeakMask | None:
     try:
-        with Image.open(file) as image:
-            channels = np.asarray(image)
+        content = file.read_bytes()
+        Image.open(io.BytesIO(content)).verify()  # decoding alone lets wrong bits pass
+        channels = np.asarray(Image.open(io.BytesIO(content)))
     except (OSError, SyntaxError, ValueError):  # missing, cut off or damaged: Pillow raises any of these
         return None
     if channels.shape != (*size, 2):

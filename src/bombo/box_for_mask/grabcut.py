@@ -40,7 +40,7 @@ class GrabCut:
     @property
     def name(self) -> str:
         """See `LabelProvider`."""
-        return f"grabcut-{_FINGERPRINT}"
+        return f"grabcut-{_fingerprint()}"
 
     def __call__(
         self, image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, crowd: np.ndarray, space: LabelSpace
@@ -132,6 +132,3 @@ def _fingerprint() -> str:
         if name.isupper() and isinstance(value, int | float | tuple)
     }
     return hashlib.sha256("\n".join(sorted(constants)).encode()).hexdigest()[:8]
-
-
-_FINGERPRINT = _fingerprint()

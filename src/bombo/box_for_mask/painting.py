@@ -94,7 +94,8 @@ def _rescue(
     silent: np.ndarray,
 ) -> None:
     """Gives boxes that lost every pixel the free one nearest to their centre; several, if they are equally near."""
-    for place, row in enumerate(order):
+    # the smallest first: what it is given may be the last pixel of a larger one, whose turn then comes
+    for place, row in reversed(list(enumerate(order))):
         window = covered(boxes[row], values.shape)  # type: ignore[arg-type]
         if silent[row] or (values[window] == labels[row] + 1).any():
             continue
@@ -125,8 +126,8 @@ def _from_centre(box: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarra
 
 
 def _span(low: float, high: float, length: int) -> slice:
+    low, high = min(max(low, 0), length), min(max(high, 0), length)
     first, last = math.ceil(low - 0.5), math.floor(high - 0.5) + 1
     if last <= first:
         first, last = math.floor(low), math.ceil(high)
-    first, last = min(max(first, 0), length), min(max(last, 0), length)
     return slice(first, max(first, last))

@@ -19,9 +19,9 @@ def provider_called(word: str) -> LabelProvider | Path:
     Raises:
         ConfigError: It is none of them.
     """
-    if Path(word).is_dir():
-        return Path(word)
     names = word.split("+")
+    if not _BY_NAME.keys() >= set(names) and Path(word).is_dir():
+        return Path(word)
     for name in names:
         if name not in _BY_NAME:
             raise ConfigError(

@@ -18,15 +18,16 @@ from rich.console import Console
 from typer import Option
 
 from bombo.command import checked
-from bombo.data.data_file import DataFile, label_space, load_data_file, read_split
+from bombo.data.data_file import load_data_file
 from bombo.engine import side_runs
 from bombo.engine.ablation_tables import arms_sheet, caption, class_sheets
 from bombo.engine.arm_run import LOG, ArmRun
 from bombo.engine.comparison import FIGURES, Comparison, compare
-from bombo.engine.ladder import DEFAULT_LADDER, ORACLE, choose, read_ladder, resolve
+from bombo.engine.ladder import DEFAULT_LADDER, ORACLE, SINGLE, choose, read_ladder, resolve
 from bombo.engine.loop import percent
-from bombo.engine.split import _data_file as write_view
-from bombo.errors import BomboError, ConfigError, DataError
+from bombo.engine.settings import TrainSettings
+from bombo.engine.views import full_view, single_view
+from bombo.errors import ConfigError, DataError
 from bombo.files import atomic_write
 
 _WIDE = 1000  # a narrow terminal folds a long row, which is better than cutting it
@@ -83,7 +84,7 @@ def ablate(
         raise ConfigError("seeds are different numbers from 0 on", where="seeds", fix="for instance --seeds 0,1,2")
     base = {name: value for name, value in (("data", data), ("config", config)) if value is not None}
     known = read_ladder(ladder) if ladder else DEFAULT_LADDER
-    changes = _with_oracle(choose(known, arms), base, oracle, out, is_asked=bool(arms or ladder), console=console)
+    changes = _with_views(choose(known, arms), base, oracle, out, is_asked=bool(arms or ladder), console=console)
     settings = {arm: resolve(arm, own, base) for arm, own in changes.items()}
     for arm, own in settings.items():
         if not load_data_file(Path(str(own.data))).val:
@@ -104,49 +105,45 @@ def ablate(
     return Ablation(out, comparison, failed, interrupted)
 
 
-def _with_oracle(
+def _with_views(
     arms: dict[str, dict[str, Any]],
     base: Mapping[str, Any],
-    given: Path | None,
+    oracle: Path | None,
     out: Path,
     *,
     is_asked: bool,
     console: Console,
 ) -> dict[str, dict[str, Any]]:
-    """Gives the arm `oracle` its data: the file given, its own, or a view of the base's in which all may be read.
+    """Gives arms their data: the oracle both annotations of all images, a network for one task that task's images.
 
-    An oracle nobody asked for is left out where the annotation does not suffice.
+    The latter sees as many of them per step as the others do: half a batch. What nobody asked for by name is left out
+    where the annotation does not suffice.
     """
-    if ORACLE not in arms:
-        return arms
-    if given is None and "data" not in arms[ORACLE]:
-        file = load_data_file(Path(str(resolve(ORACLE, arms[ORACLE], base).data)))
+    complete: dict[str, dict[str, Any]] = {}
+    for arm, changes in arms.items():
+        if arm == ORACLE and oracle is not None:
+            complete[arm] = changes | {"data": oracle}
+            continue
+        complete[arm] = changes
+        if "data" in changes or arm not in (ORACLE, *SINGLE):
+            continue
         try:
-            given = _full_view(file, out / "oracle.yaml")
+            complete[arm] = changes | _own_data(arm, resolve(arm, changes, base), out)
         except (ConfigError, DataError) as error:
             if is_asked:
                 raise
-            console.print(f"no oracle (give one with --oracle FILE): {error}", markup=False)
-            return {arm: changes for arm, changes in arms.items() if arm != ORACLE}
-    return arms if given is None else arms | {ORACLE: arms[ORACLE] | {"data": given}}
+            del complete[arm]
+            hint = " (give one with --oracle FILE)" if arm == ORACLE else ""
+            console.print(f"no {arm}{hint}: {error}", markup=False)
+    return complete
 
 
-def _full_view(file: DataFile, path: Path) -> Path:
-    """Writes the data file again, with both annotations of all training images.
-
-    Raises:
-        ConfigError: A source knows one kind of annotation only.
-        DataError: Images lack the other annotation.
-    """
-    train = [source.model_copy(update={"use": "both"}) for source in file.train]
-    atomic_write(path, write_view(file.model_copy(update={"train": train}), path.parent, {}))
-    try:
-        view = load_data_file(path)
-        read_split(view, "train", label_space(view))
-    except BomboError:
-        path.unlink()
-        raise
-    return path
+def _own_data(arm: str, settings: TrainSettings, out: Path) -> dict[str, Any]:
+    file = load_data_file(Path(str(settings.data)))
+    if arm == ORACLE:
+        return {"data": full_view(file, out / "oracle.yaml")}
+    view = single_view(file, SINGLE[arm], out / f"{arm}.yaml")
+    return {"data": view, "batch_size": max(1, settings.batch_size // 2)}
 
 
 def _make(runs: Sequence[ArmRun], parallel: int, console: Console) -> tuple[dict[Path, str], bool]:

@@ -14,8 +14,7 @@ from typing import Any
 import yaml
 
 from bombo.engine.checkpoint import STATE
-from bombo.engine.ladder import START
-from bombo.engine.run_folder import CONFIG, METRICS, read_config
+from bombo.engine.run_folder import CONFIG, METRICS, START, read_config
 from bombo.engine.settings import TrainSettings
 from bombo.errors import ConfigError
 from bombo.files import atomic_write

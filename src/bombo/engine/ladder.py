@@ -6,17 +6,28 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from bombo.data.yaml_file import YamlFile
+from bombo.engine.run_folder import START
 from bombo.engine.settings import TrainSettings
 from bombo.errors import ConfigError, did_you_mean
 
 SKIP, ORACLE = "skip", "oracle"  # the arms between which the gap lies
-DEFAULT_LADDER: dict[str, dict[str, Any]] = {SKIP: {}, ORACLE: {}}
+SINGLE: dict[str, Literal["boxes", "masks"]] = {"only-boxes": "boxes", "only-masks": "masks"}  # one network per task
+DEFAULT_LADDER: dict[str, dict[str, Any]] = {
+    **{arm: {"method": "skip"} for arm in (*SINGLE, SKIP)},
+    "ssl": {"method": "ssl"},
+    "faithful-b4m": {"method": "faithful", "losses": {"m4b_cls": 0.0, "m4b_box": 0.0}},
+    "faithful-m4b": {"method": "faithful", "losses": {"b4m_label": 0.0}},
+    "faithful": {"method": "faithful"},
+    "b4m": {"method": "b4m"},
+    "m4b": {"method": "m4b"},
+    "bombo": {"method": "bombo"},
+    ORACLE: {"method": "skip"},
+}
 # the weights of the last step for all: nothing is chosen on the validation images, and no run ends early
 SAME_FOR_ALL: dict[str, Any] = {"eval_every": 0, "patience": None, "max_time": None}
-START = {"config", "out", "overwrite", "resume"}  # how a run is started is no part of what it is
 _FILE_OR_WORD = {"weights", "mask_provider"}
 _DECIDED = {*SAME_FOR_ALL, *START, "seed"}
 

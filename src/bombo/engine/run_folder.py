@@ -22,7 +22,7 @@ from bombo.files import atomic_write, next_free
 
 CONFIG, METRICS, SKIPPED = "config.yaml", "metrics.jsonl", "skipped.json"
 _RESULTS = (METRICS, SKIPPED, STATE, BEST, LAST, "bad_batch_*.pt")  # what a new run must not find
-_START = {"config", "out", "overwrite", "resume"}  # how a run was started is no part of what it is
+START = {"config", "out", "overwrite", "resume"}  # how a run was started is no part of what it is
 
 
 class RunFolder:
@@ -72,7 +72,7 @@ class RunFolder:
         """Writes the resolved configuration, the class table and the environment."""
         if not distributed.is_main():
             return
-        settings = {name: value for name, value in config.items() if name not in _START}
+        settings = {name: value for name, value in config.items() if name not in START}
         atomic_write(self.path / CONFIG, yaml.safe_dump(settings, sort_keys=False))
         classes = [
             {

@@ -154,7 +154,7 @@ class _Losses(_Settings):
 
 
 class _Weak(_Settings):
-    method: MethodName = "skip"
+    method: MethodName = "bombo"
     """What one task's annotation teaches the other: `skip` nothing, `m4b` masks for boxes, `bombo` each the other."""
     losses: Annotated[dict[str, Weight] | None, BeforeValidator(_weights)] = None
     """Weights of single weak losses, instead of the method's: m4b_cls=0.25,m4b_neg=0.1"""

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import yaml
 from typer import Argument, Option
 
 from bombo.command import checked
 from bombo.data.annotation_io import read_list
 from bombo.data.data_file import DataFile, label_space, load_data_file, read_split
+from bombo.data.data_file_text import data_file_text
 from bombo.data.image_io import image_size
 from bombo.data.label_space import LabelSpace
 from bombo.data.sample import Problems, Record
-from bombo.data.sources import Source
 from bombo.data.split import PartialSplit, existing_split, split_names, write_split
 from bombo.errors import BomboError, ConfigError, DataError
 from bombo.files import atomic_write
@@ -146,7 +144,7 @@ def _write(out: Path, file: DataFile, space: LabelSpace, cuts: dict[int, _Cut]) 
         write_split(cut.part, cut.folder, counts=_counts(cut, space))
     if left_out := [{"file": error.where, "error": error.message} for cut in cuts.values() for error in cut.skipped]:
         atomic_write(out / "skipped.json", json.dumps(left_out, indent=1) + "\n")
-    atomic_write(out / "data.yaml", _data_file(file, out, {index: cut.folder for index, cut in cuts.items()}))
+    atomic_write(out / "data.yaml", data_file_text(file, out, {index: cut.folder for index, cut in cuts.items()}))
 
 
 def _counts(cut: _Cut, space: LabelSpace) -> dict[str, tuple[int, int]]:
@@ -154,34 +152,3 @@ def _counts(cut: _Cut, space: LabelSpace) -> dict[str, tuple[int, int]]:
         return sum(index in cut.classes[name] for name in names)
 
     return {name: (images(cut.part.boxes, i), images(cut.part.masks, i)) for i, name in enumerate(space.names)}
-
-
-def _data_file(file: DataFile, out: Path, folders: dict[int, Path]) -> str:
-    """The new data file: paths relative to where it lies, cut sources twice, once for each kind of annotation."""
-
-    def relative(path: Path, start: Path = out) -> str:
-        # resolved, since `..` leaves the folder that a link leads to, not the one it lies in
-        return Path(os.path.relpath(path.resolve(), start.resolve())).as_posix()
-
-    def entry(source: Source, **changed: str) -> dict[str, Any]:
-        own = source.model_dump(by_alias=True, exclude_unset=True)
-        starts = {key: out if key in ("root", "list") else source.root for key in own}
-        plain = {key: relative(value, starts[key]) if isinstance(value, Path) else value for key, value in own.items()}
-        return {"format": source.format, **plain, **changed}
-
-    def part(source: Source, kind: str, folder: Path) -> dict[str, Any]:
-        # named from one folder up: `train_boxes.txt` alone could also mean a list that the source has under that name
-        path = folder / f"train_{kind}.txt"
-        return entry(source, list=f"../{relative(path, out.resolve().parent)}", use=kind)
-
-    content: dict[str, Any] = file.model_dump(mode="json", include={"classes", "stuff", "others"}, exclude_unset=True)
-    content["train"] = []
-    for index, source in enumerate(file.train):
-        if index in folders:
-            content["train"] += [part(source, kind, folders[index]) for kind in ("boxes", "masks")]
-        else:
-            content["train"].append(entry(source))
-    for name in ("val", "test"):
-        if sources := getattr(file, name):
-            content[name] = [entry(source) for source in sources]
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)

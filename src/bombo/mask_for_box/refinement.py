@@ -136,7 +136,7 @@ def _merges(components: Tensor, boxes: Tensor, covers: Tensor, iou: Tensor) -> t
         min=0
     )
     fit = shared.prod(-1) / (area(boxes) + area(union) - shared.prod(-1)).clamp(min=1e-6)
-    merging = (covers.sum(1) >= 2) & (fit >= 0.6) & (fit > iou.amax(1))
+    merging = (covers.sum(1) >= 2) & (fit >= 0.6) & (fit > (iou * covers).amax(1))
     merges = covers & merging[:, None]
     merges &= merges.cumsum(2) == 1  # the surest prediction has the component
     merges &= (merges.sum(1) >= 2)[:, None]

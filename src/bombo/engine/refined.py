@@ -1,0 +1,61 @@
+"""A trained network in the part of the teacher: what it makes of derived masks and boxes of one image."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from bombo.box_for_mask.candidate_sets import candidate_sets
+from bombo.box_for_mask.refinement import refine as refine_mask
+from bombo.box_for_mask.weak_mask import WeakMask
+from bombo.data.sample import Sample
+from bombo.data.view import View
+from bombo.engine.model import Model
+from bombo.mask_for_box.losses import proposals
+from bombo.mask_for_box.refinement import refine as refine_boxes
+
+
+def refined_mask(sample: Sample, made: WeakMask, judge: Model) -> WeakMask:
+    """A mask made of boxes as training refines it, at full trust, in the pixels of the image.
+
+    Args:
+        sample: With its boxes.
+        made: The provider's mask.
+        judge: The teacher.
+    """
+    assert sample.boxes is not None
+    assert sample.labels is not None
+    height, width = sample.image.shape[1:]
+    view = View.whole((height, width), judge.size, judge.fit)
+    logits = judge.forward(view.image(sample.image)[None]).mask_logits.float().cpu()
+    x1, y1, x2, y2 = view.visible_rectangle()
+    seen = interpolate(logits, size=judge.size, mode="bilinear", align_corners=False)[..., y1:y2, x1:x2]
+    opinion = interpolate(seen, size=(height, width), mode="bilinear", align_corners=False).softmax(1)
+    possible = candidate_sets(
+        sample.boxes[None], sample.labels[None], judge.space.num_things, opinion.shape[1], (height, width), (1, 1)
+    )
+    values, weights = torch.from_numpy(made.values)[None], torch.from_numpy(made.weights)[None]
+    refined, sure = refine_mask(values, weights, opinion, possible, trust=1.0)
+    return WeakMask(refined[0].numpy(), sure[0].float().numpy())
+
+
+def confirmed_boxes(sample: Sample, boxes: Tensor, labels: Tensor, judge: Model) -> tuple[Tensor, Tensor, Tensor]:
+    """Components of a mask as training refines them.
+
+    Args:
+        sample: With its mask.
+        boxes: (M, 4) boxes of the components in pixels of the image.
+        labels: (M,) their classes.
+        judge: The teacher.
+
+    Returns:
+        Boxes (N, 4) in pixels of the image, labels (N,), weights (N,) above 0.
+    """
+    assert sample.mask is not None
+    view = View.whole((sample.image.shape[1], sample.image.shape[2]), judge.size, judge.fit)
+    found = proposals(judge.forward(view.image(sample.image)[None]), judge.size)
+    cpu = type(found)(*(part.cpu() for part in found))
+    pseudo = refine_boxes(view.boxes(boxes)[None], labels[None], cpu, view.mask(sample.mask)[None])
+    used = pseudo.weights[0] > 0
+    return view.boxes_to_source(pseudo.boxes[0][used]), pseudo.labels[0][used], pseudo.weights[0][used]
