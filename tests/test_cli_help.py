@@ -22,6 +22,8 @@ COMMANDS = {
     "evaluate": ["mAP and mIoU, per class", "bombo evaluate runs/pets-1 --data pets.yaml", "--json", "--split"],
     "predict": ["overlays, masks and COCO results", "bombo predict runs/pets-1 photos/", "photos/*.jpg", "--min-score"],
     "split": ["a part with boxes only and a part with masks only", "bombo split pets.yaml --out partial"],
+    "derive": ["what boxes say about masks", "bombo derive pets.yaml --model runs/pets-1"],
+    "ablate": ["several seeds", "bombo ablate --data pets.yaml", "--per-class"],
     "demo": ["small world", "bombo demo"],
 }
 
@@ -69,7 +71,8 @@ def test_help_is_legible_in_a_window_of_any_width(command: str, width: int) -> N
 
 def test_training_options_stand_in_groups() -> None:
     _, text = typed("train", "--help")
-    places = [text.index(f"─ {group} ─") for group in ("Run", "Network", "Images", "Schedule", "Losses", "Machine")]
+    groups = ("Run", "Network", "Images", "Schedule", "Losses", "Weak", "Machine")
+    places = [text.index(f"─ {group} ─") for group in groups]
     assert places == sorted(places)
 
 

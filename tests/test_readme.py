@@ -95,7 +95,7 @@ def typed(command: str) -> list[str]:
     return words
 
 
-@pytest.mark.parametrize("file", ["README.md", "docs/data.md"])
+@pytest.mark.parametrize("file", ["README.md", "docs/data.md", "docs/weak-losses.md"])
 def test_the_commands_work_as_written(file: str, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workspace)
     commands = [line for block in blocks(file, "bash") for line in block.splitlines() if line.startswith("bombo ")]

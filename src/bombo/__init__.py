@@ -3,7 +3,7 @@
 from bombo.data.label_space import LabelSpace
 from bombo.engine.ablate import ablate
 from bombo.engine.checkpoint import load
-from bombo.engine.derive import derive
+from bombo.engine.derive import Derivation, derive
 from bombo.engine.evaluate import evaluate
 from bombo.engine.model import Model
 from bombo.engine.predict import predict
@@ -16,6 +16,7 @@ __all__ = [
     "BomboError",
     "ConfigError",
     "DataError",
+    "Derivation",
     "LabelSpace",
     "Model",
     "Result",

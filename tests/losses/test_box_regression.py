@@ -88,3 +88,103 @@ def test_a_perfect_box_costs_nothing(kind: BoxLoss) -> None:
     assert float(box_regression_loss(encode(boxes, anchors), boxes, anchors, ONE, kind=kind)) == pytest.approx(
         0, abs=1e-5
     )
+
+
+KNOWN = torch.tensor([[True, False, True, True], [False] * 4, [True] * 4, [False, False, True, True], [True] * 4])
+WEIGHTS = torch.tensor([0.5, 1.0, 0.0, 0.25, 1.0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_scale_their_anchors(kind: BoxLoss) -> None:
+    deltas, boxes, anchors = some(5)
+    alone = torch.stack(
+        [box_regression_loss(deltas[i : i + 1], boxes[i : i + 1], anchors[i : i + 1], ONE, kind=kind) for i in range(5)]
+    )
+    found = box_regression_loss(deltas, boxes, anchors, torch.tensor(2.0), kind=kind, weights=WEIGHTS)
+    torch.testing.assert_close(found, (alone * WEIGHTS).sum() / 2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_sides_known_is_the_plain_loss(kind: BoxLoss) -> None:
+    deltas, boxes, anchors = some(5)
+    plain = box_regression_loss(deltas, boxes, anchors, ONE, kind=kind)
+    known = torch.ones(5, 4, dtype=torch.bool)
+    found = box_regression_loss(deltas, boxes, anchors, ONE, kind=kind, weights=torch.ones(5), known=known)
+    torch.testing.assert_close(found, plain)
+
+
+def test_giou_with_an_unknown_side_by_hand() -> None:
+    # predicted 10 x 5, of the target only the lower edge is missing: the prediction's takes its place, and 8 of 10
+    # columns are shared
+    predicted, target = torch.tensor([[0.0, 0, 10, 5]]), torch.tensor([[0.0, 0, 8, 9]])
+    known = torch.tensor([[True, True, True, False]])
+    found = box_regression_loss(encode(predicted, ANCHOR), target, ANCHOR, ONE, known=known)
+    assert float(found) == pytest.approx(2 * (1 - 0.8), abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_unknown_sides_of_the_target_do_not_matter(kind: BoxLoss) -> None:
+    deltas, boxes, anchors = some(5)
+    values, gradients = [], []
+    for moved in (boxes, boxes + (~KNOWN) * torch.tensor([-7.0, -7, 7, 7])):
+        values.append(box_regression_loss(deltas, moved, anchors, ONE, kind=kind, weights=WEIGHTS, known=KNOWN))
+        gradients.append(torch.autograd.grad(values[-1], deltas)[0])
+    torch.testing.assert_close(values[0], values[1])
+    torch.testing.assert_close(gradients[0], gradients[1])
+    assert not gradients[0][1:3].any()  # nothing known, no weight
+    assert gradients[0][[0, 3, 4]].any(1).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_known_sides_beyond_the_predicted_ones_are_left_out(kind: BoxLoss) -> None:
+    predicted, target = torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[12.0, 0, 20, 10]])
+    deltas = encode(predicted, ANCHOR).requires_grad_()
+    known = torch.tensor([[True, True, False, True]])  # from x = 12 to the predicted 10: no box
+    loss = box_regression_loss(deltas, target, ANCHOR, ONE, kind=kind, known=known)
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(0, abs=1e-6)
+    assert deltas.grad is not None
+    assert not deltas.grad.any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradient_with_weights_and_known_sides(kind: BoxLoss) -> None:
+    deltas, boxes, anchors = some(5, torch.float64)
+    fixed = decode(deltas, anchors).detach()
+
+    def loss(d: torch.Tensor) -> torch.Tensor:
+        # what the loss holds fixed has to stay fixed while numbers are varied: unknown sides
+        sides = decode(d, anchors).where(KNOWN, fixed)
+        return box_regression_loss(
+            encode(sides, anchors), boxes.where(KNOWN, fixed), anchors, ONE, kind=kind, weights=WEIGHTS
+        )
+
+    possible = boxes.where(KNOWN, fixed)
+    assert (possible[:, 2:] > possible[:, :2]).all()
+    assert torch.autograd.gradcheck(loss, deltas)
+    (expected,) = torch.autograd.grad(loss(deltas), deltas)
+    given = box_regression_loss(deltas, boxes, anchors, ONE, kind=kind, weights=WEIGHTS, known=KNOWN)
+    (found,) = torch.autograd.grad(given, deltas)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("value", [200.0, -200.0, 0.0])
+def test_extreme_deltas_with_known_sides(kind: BoxLoss, value: float) -> None:
+    deltas = torch.full((4, 4), value, dtype=torch.bfloat16, requires_grad=True)
+    target = torch.tensor([[3.0, 3, 9, 9]]).expand(4, 4)
+    anchors = ANCHOR.expand(4, 4)
+    loss = box_regression_loss(deltas, target, anchors, ONE, kind=kind, weights=torch.ones(4), known=KNOWN[:4])
+    loss.backward()
+    assert loss.isfinite()
+    assert deltas.grad is not None
+    assert deltas.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_positive_anchor_with_known_sides(kind: BoxLoss) -> None:
+    deltas = torch.zeros(0, 4, requires_grad=True)
+    none = torch.zeros(0, 4)
+    loss = box_regression_loss(deltas, none, none, ONE, kind=kind, weights=torch.zeros(0), known=none.bool())
+    loss.backward()
+    assert loss == 0

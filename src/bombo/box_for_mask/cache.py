@@ -23,6 +23,7 @@ from bombo.errors import DataError
 from bombo.files import atomic_write
 
 _STEPS = 255  # weights are kept as bytes
+_RULES = 2  # counts up when boxes are painted otherwise, so that masks made before are made anew
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Cached:
         self, image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, crowd: np.ndarray, space: LabelSpace
     ) -> str:
         digest = hashlib.blake2b(digest_size=16)
-        digest.update(repr((self.provider.name, space.num_things, bool(space.stuff), image.shape)).encode())
+        digest.update(repr((_RULES, self.provider.name, space.num_things, bool(space.stuff), image.shape)).encode())
         for array in (image, boxes, labels, crowd):
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()

@@ -28,7 +28,7 @@ class LabelProvider(Protocol):
     - What is no object inside a box is the same.
     - A crowd, and a box of `ANY_CLASS`, say nothing about the pixels inside.
     - Where the objects of two boxes claim a pixel, the smaller box is on top.
-    - A box that smaller ones do not cover wholly keeps at least one pixel.
+    - A box that smaller ones do not cover wholly keeps at least one pixel, unless the provider declines to speak.
     - A box's sides are edges: it covers a pixel when it covers its centre; along an axis where it covers none, the
       pixels it touches. So only what lies outside the image vanishes.
     """

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator
 from rich.console import Console
+from rich.live import Live
+from rich.text import Text
 from typer import Option
 
 from bombo.command import checked
@@ -31,6 +34,7 @@ from bombo.errors import ConfigError, DataError
 from bombo.files import atomic_write
 
 _WIDE = 1000  # a narrow terminal folds a long row, which is better than cutting it
+_PLAIN_EVERY = 30.0  # seconds between lines where there is no terminal
 _Listed = BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value)
 
 
@@ -164,7 +168,33 @@ def _make(runs: Sequence[ArmRun], parallel: int, console: Console) -> tuple[dict
         shown = "   ".join(f"{name} {percent(math.nan if (v := figures[name]) is None else v)}" for name in FIGURES)
         console.print(f"{run.name}: {shown}", markup=False)
 
-    return failed, side_runs.make(waiting, parallel, ended)
+    with _Watch(console) as watch:
+        return failed, side_runs.make(waiting, parallel, ended, watch)
+
+
+class _Watch:
+    """Says where the runs are: in a line that changes on a terminal, in one every half minute elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self.console, self.spoke = console, time.monotonic()
+        self.live = Live(console=console, transient=True) if console.is_terminal else None
+
+    def __enter__(self) -> Self:
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.live:
+            self.live.stop()
+
+    def __call__(self, runs: Sequence[ArmRun]) -> None:
+        text = "      ".join(run.state for run in runs)
+        if self.live:
+            self.live.update(Text(text))
+        elif time.monotonic() - self.spoke > _PLAIN_EVERY:
+            self.spoke = time.monotonic()
+            self.console.print(text, markup=False)
 
 
 def _report(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shlex
 import subprocess
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from bombo.errors import ConfigError
 from bombo.files import atomic_write
 
 RESULT, LOG = "result.json", "log.txt"
+_LAST_LINES = 6
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,20 @@ class ArmRun:
         if self.is_begun:
             return [*self.command[:-2], "--resume", str(self.path)]
         return [*self.command, "--overwrite"]
+
+    @property
+    def last_lines(self) -> list[str]:
+        """What it said last, without empty lines."""
+        file = self.path / LOG
+        lines = file.read_text(errors="replace").splitlines() if file.is_file() else []
+        return [line for line in lines if line.strip()][-_LAST_LINES:]
+
+    @property
+    def state(self) -> str:
+        """Where it is, as far as its log tells: `skip seed 0 at 240/700, 1:10 left`."""
+        line = next((line for line in reversed(self.last_lines) if " left  " in line), "")
+        where = re.search(r"(\d+/\d+)  loss .*  (\S+(?: s)? left)  ", line)
+        return f"{self.name} at {where[1]}, {where[2]}" if where else f"{self.name} begins"
 
     def check(self) -> None:
         """Compares the run that is there, if any, with what is asked for now.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -122,7 +123,7 @@ def derive(
     sheets = derivation.sheets()
     if sheets:
         atomic_write(out / "quality.md", "\n".join(sheet.to_markdown() for sheet in sheets))
-        content = {"images": len(measured), "masks": derivation.masks, "boxes": derivation.boxes}
+        content = {"images": len(measured), "masks": _plain(derivation.masks), "boxes": _plain(derivation.boxes)}
         atomic_write(out / "quality.json", json.dumps(content, indent=1) + "\n")
     for sheet in sheets:
         console.print()
@@ -238,5 +239,10 @@ def _box_figures(quality: BoxQuality) -> dict[str, float]:
     return figures
 
 
+def _plain(rows: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float | None]]:
+    """NaN as None: JSON has none."""
+    return {n: {key: None if math.isnan(value) else value for key, value in row.items()} for n, row in rows.items()}
+
+
 def _cell(value: float) -> str:
-    return f"{value:.0f}" if value == round(value) else f"{value:.1f}"
+    return "–" if math.isnan(value) else f"{value:.0f}" if value.is_integer() else f"{value:.1f}"

@@ -11,10 +11,15 @@ from collections.abc import Callable, Sequence
 from bombo.engine.arm_run import LOG, ArmRun
 from bombo.engine.interrupt import Interrupt
 
-_LAST_LINES, _PAUSE = 6, 0.2
+_PAUSE, _SPEAK = 0.2, 1.0  # seconds
 
 
-def make(runs: Sequence[ArmRun], parallel: int, ended: Callable[[ArmRun, str], None]) -> bool:
+def make(
+    runs: Sequence[ArmRun],
+    parallel: int,
+    ended: Callable[[ArmRun, str], None],
+    going_on: Callable[[Sequence[ArmRun]], None],
+) -> bool:
     """Brings runs to their ends, in that order.
 
     Ctrl-C and SIGTERM let every run finish its step and save; a second Ctrl-C stops them at once.
@@ -23,11 +28,12 @@ def make(runs: Sequence[ArmRun], parallel: int, ended: Callable[[ArmRun, str], N
         runs: What to make or to go on with.
         parallel: How many at the same time; the cores are shared out among them.
         ended: Told of each run that finished, with an empty text, or failed, with its last lines.
+        going_on: Told every second which runs are being made.
 
     Returns:
         Whether it was interrupted.
     """
-    waiting, told = list(runs), False
+    waiting, told, spoke = list(runs), False, time.monotonic()
     going: list[tuple[ArmRun, subprocess.Popen[bytes]]] = []
     with Interrupt() as interrupt:
         try:
@@ -36,6 +42,9 @@ def make(runs: Sequence[ArmRun], parallel: int, ended: Callable[[ArmRun, str], N
                     run = waiting.pop(0)
                     going.append((run, _start(run, parallel)))
                 time.sleep(_PAUSE)
+                if time.monotonic() - spoke > _SPEAK:
+                    spoke = time.monotonic()
+                    going_on([run for run, _ in going])
                 if interrupt.asked and not told:
                     told = True
                     for _, process in going:
@@ -45,7 +54,7 @@ def make(runs: Sequence[ArmRun], parallel: int, ended: Callable[[ArmRun, str], N
                     if process.returncode == 0 and run.is_finished:
                         ended(run, "")
                     elif not interrupt.asked:
-                        ended(run, _last_lines(run) or f"it ended with code {process.returncode}")
+                        ended(run, "\n".join(run.last_lines) or f"it ended with code {process.returncode}")
         finally:
             for _, process in going:
                 process.kill()
@@ -66,8 +75,3 @@ def _start(run: ArmRun, parallel: int) -> subprocess.Popen[bytes]:
             env=os.environ | {"OMP_NUM_THREADS": threads},
             start_new_session=True,  # a terminal's Ctrl-C would come twice, and the second one means: at once
         )
-
-
-def _last_lines(run: ArmRun) -> str:
-    lines = (run.path / LOG).read_text(errors="replace").splitlines()
-    return "\n".join([line for line in lines if line.strip()][-_LAST_LINES:])

@@ -81,9 +81,9 @@ class Method:
 
     def asks_teacher(self, progress: float) -> bool:
         """Whether the teacher's predictions are needed at this point."""
-        weak_masks = self.masks != "none" and self.weights.any("b4m")
-        weak_boxes = self.boxes != "none" and self.weights.any("m4b")
-        return self.trust(progress) > 0 and (weak_masks or weak_boxes or self.weights.any("ssl"))
+        judged = (self.weights.b4m_label or self.weights.b4m_dice) and self.masks != "none"
+        confirmed = (self.weights.m4b_cls or self.weights.m4b_box or self.weights.m4b_bag) and self.boxes != "none"
+        return self.trust(progress) > 0 and bool(judged or confirmed or self.weights.any("ssl"))
 
 
 _FAITHFUL_B4M = {"b4m_label": 0.5}
