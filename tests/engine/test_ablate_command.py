@@ -18,14 +18,11 @@ import torch
 import yaml
 
 import bombo
-from bombo.engine import ablate, arm_run, side_runs
-from bombo.engine.ablation_plot import plot
-from bombo.engine.ablation_tables import arms_sheet, caption, class_sheets
-from bombo.engine.comparison import compare, gap_closed, spread
-from bombo.engine.ladder import read_ladder
+from bombo.engine import arm_run, side_runs
+from bombo.engine.ladder import DEFAULT_LADDER, read_ladder
 from bombo.engine.progress import TrainingProgress
 from bombo.engine.settings import TrainSettings
-from bombo.errors import BomboError, ConfigError, DataError
+from bombo.errors import ConfigError, DataError
 
 
 def write(file: Path, content: Any) -> Path:
@@ -47,11 +44,14 @@ def base(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def made(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An ablation with the built-in arms, two seeds each."""
+    """An ablation with two of the built-in arms, two seeds each."""
     out = tmp_path_factory.mktemp("ablation") / "made"
-    ablation = bombo.ablate(config=base, seeds=[0, 1], parallel=2, out=out)
+    ablation = bombo.ablate(config=base, arms="skip,oracle", seeds=[0, 1], parallel=2, out=out)
     assert not ablation.failed, ablation.failed
     return out
+
+
+batch_sizes: dict[str, int] = {}  # of the runs that were noted
 
 
 @pytest.fixture
@@ -61,6 +61,7 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def note(runs: Any, *_: Any) -> bool:
         noted.extend(run.name for run in runs)
+        batch_sizes.update((run.arm, run.settings.batch_size) for run in runs)
         return False
 
     monkeypatch.setattr(side_runs, "make", note)
@@ -369,7 +370,8 @@ class TestOracle:
         ended = bombo_command("ablate", data=masks_only, seeds="0", out=tmp_path / "out")
         assert ended.code == 0
         assert "no oracle (give one with --oracle FILE)" in ended.out
-        assert idle == ["skip seed 0"]
+        assert "no only-boxes: " in ended.out
+        assert idle == [f"{arm} seed 0" for arm in DEFAULT_LADDER if arm not in ("oracle", "only-boxes")]
         assert not (tmp_path / "out" / "oracle.yaml").exists()
 
     @pytest.mark.usefixtures("idle")
@@ -378,139 +380,16 @@ class TestOracle:
             bombo.ablate(data=masks_only, arms="skip,oracle", out=tmp_path / "out")
 
     def test_can_be_given(self, masks_only: Path, world: Path, tmp_path: Path, idle: list[str]) -> None:
-        bombo.ablate(data=masks_only, oracle=world, seeds=[0], out=tmp_path / "out")
+        bombo.ablate(data=masks_only, arms="skip,oracle", oracle=world, seeds=[0], out=tmp_path / "out")
         assert idle == ["skip seed 0", "oracle seed 0"]
 
 
-def result(arm: str, seed: int, ap50: float, ap: float, iou: float, **more: Any) -> dict[str, Any]:
-    """A run whose cats are as good as its figures say, whose dogs are all 0.5 and whose birds cannot be measured."""
-    classes = {"cat": {"AP50-95": ap, "IoU": iou}, "dog": {"AP50-95": 0.5, "IoU": 0.5}, "bird": {"AP50-95": None}}
-    return {
-        "arm": arm,
-        "seed": seed,
-        "figures": {"mAP50": ap50, "mAP50-95": ap, "mIoU": iou, "IoU_background": 0.81 if arm == "oracle" else 0.8},
-        "per_class": classes,
-        "cost": {"steps": 10, "seconds": 2.0 + seed, "cpu_seconds": 1.0 + seed, "memory": (1 + seed) * 2**30},
-        "device": "cpu",
-        "settings": {"detection_weight": 1.0, "segmentation_weight": 0.5},
-    } | more
-
-
-HAND_MADE = {
-    "skip": [result("skip", 0, 0.50, 0.20, 0.60), result("skip", 1, 0.54, 0.24, 0.60)],
-    "mine": [result("mine", 0, 0.57, 0.28, 0.57), result("mine", 1, 0.59, 0.30, 0.59)],
-    "oracle": [result("oracle", 0, 0.60, 0.30, 0.70), result("oracle", 1, 0.60, 0.34, 0.72)],
-}
-SPREADS = {
-    "one": ([0.3], math.nan),
-    "two: half the range": ([0.3, 0.5], 0.1),
-    "three: standard deviation": ([1.0, 2.0, 4.0], math.sqrt((16 / 9 + 1 / 9 + 25 / 9) / 2)),
-    "four": ([1.0, 1.0, 3.0, 3.0], math.sqrt(4 / 3)),
-    "not measured": ([math.nan, math.nan, math.nan], math.nan),
-}
-
-
-@pytest.mark.parametrize(("values", "expected"), SPREADS.values(), ids=SPREADS)
-def test_spread(values: list[float], expected: float) -> None:
-    assert spread(values) == pytest.approx(expected, nan_ok=True)
-
-
-GAPS = {
-    "half": ({"skip": 0.2, "a": 0.3, "oracle": 0.4}, [0.0, 0.5, 1.0]),
-    "below and above": ({"oracle": 0.4, "a": 0.1, "b": 0.5, "skip": 0.2}, [1.0, -0.5, 1.5, 0.0]),
-    "no oracle": ({"skip": 0.2, "a": 0.3}, [math.nan] * 2),
-    "no skip": ({"oracle": 0.2, "a": 0.3}, [math.nan] * 2),
-    "no gap": ({"skip": 0.2, "a": 0.3, "oracle": 0.2}, [math.nan] * 3),
-    "an oracle that is worse": ({"skip": 0.2, "a": 0.3, "oracle": 0.1}, [math.nan] * 3),
-    "not measured": ({"skip": math.nan, "a": 0.3, "oracle": 0.1}, [math.nan] * 3),
-}
-
-
-@pytest.mark.parametrize(("means", "expected"), GAPS.values(), ids=GAPS)
-def test_gap_closed(means: dict[str, float], expected: list[float]) -> None:
-    assert list(gap_closed(means).values()) == pytest.approx(expected, nan_ok=True)
-    assert list(gap_closed(means)) == list(means)
-
-
-class TestTables:
-    def test_arms(self) -> None:
-        sheet = arms_sheet(compare(HAND_MADE))
-        gap = "gap closed"
-        assert sheet.header == [
-            *("arm", "seeds", "mAP50", gap, "mAP50-95", gap, "mIoU", gap, "CPU s/step", "peak memory")
-        ]
-        # gaps: (58 - 52) / (60 - 52), (29 - 22) / (32 - 22), (58 - 60) / (71 - 60)
-        assert sheet.rows == [
-            ["skip", "2", "52.0 ± 2.0", "0 %", "22.0 ± 2.0", "0 %", "60.0 ± 0.0", "0 %", "1.50", "2.00 GiB"],
-            ["mine", "2", "58.0 ± 1.0", "75 %", "29.0 ± 1.0", "70 %", "58.0 ± 1.0", "-18 %", "1.50", "2.00 GiB"],
-            ["oracle", "2", "60.0 ± 0.0", "100 %", "32.0 ± 2.0", "100 %", "71.0 ± 1.0", "100 %", "1.50", "2.00 GiB"],
-        ]
-        assert sheet.to_markdown().splitlines()[4].startswith("| skip | 2 | 52.0 ± 2.0 | 0 % |")
-
-    def test_without_oracle(self) -> None:
-        comparison = compare({arm: HAND_MADE[arm] for arm in ("skip", "mine")})
-        sheet = arms_sheet(comparison)
-        assert sheet.header == ["arm", "seeds", "mAP50", "mAP50-95", "mIoU", "CPU s/step", "peak memory"]
-        assert all(len(row) == len(sheet.header) for row in sheet.rows)
-        assert "gap" not in caption(comparison)
-        assert [row[0] for row in class_sheets(comparison)[0].rows] == ["cat", "dog", "bird", "mean"]
-
-    def test_one_seed_on_a_gpu_without_detection(self) -> None:
-        run = result("skip", 0, 0, 0, 0.6, device="cuda:0")
-        run["figures"] |= {"mAP50": None, "mAP50-95": None}
-        run["cost"]["memory"] = None
-        comparison = compare({"skip": [run]})
-        sheet = arms_sheet(comparison)
-        assert sheet.header[-2] == "s/step"
-        assert sheet.rows == [["skip", "1", "–", "–", "60.0", "2.00", "–"]]
-        assert "one seed: no spread" in caption(comparison)
-
-    def test_classes(self) -> None:
-        detection, segmentation = class_sheets(compare(HAND_MADE))
-        assert detection.header == ["class", "skip", "mine", "oracle"]
-        assert detection.rows == [  # the gap is all cat's; (39.5 - 36) / (41 - 36)
-            ["cat", "22.0", "29.0", "32.0"],
-            ["dog", "50.0", "50.0", "50.0"],
-            ["bird", "–", "–", "–"],
-            ["mean", "36.0", "39.5", "41.0"],
-            ["gap closed", "0 %", "70 %", "100 %"],
-            ["mean without cat", "50.0", "50.0", "50.0"],
-            ["gap closed without cat", "–", "–", "–"],
-        ]
-        assert segmentation.rows[0] == ["background", "80.0", "80.0", "81.0"]
-        assert segmentation.rows[3:] == [  # without cat: (80 + 50) / 2 and (81 + 50) / 2
-            ["mean", "63.3", "62.7", "67.3"],
-            ["gap closed", "0 %", "-17 %", "100 %"],
-            ["mean without cat", "65.0", "65.0", "65.5"],
-            ["gap closed without cat", "0 %", "0 %", "100 %"],
-        ]
-
-    def test_a_head_that_was_not_trained_has_no_figures(self) -> None:
-        runs = [run | {"settings": {"detection_weight": 1.0, "segmentation_weight": 0}} for run in HAND_MADE["mine"]]
-        comparison = compare(HAND_MADE | {"detect": runs})
-        assert arms_sheet(comparison).rows[-1][2:8] == ["58.0 ± 1.0", "75 %", "29.0 ± 1.0", "70 %", "–", "–"]
-        detection, segmentation = class_sheets(comparison)
-        assert [row[-1] for row in segmentation.rows] == ["–"] * 7
-        assert detection.rows[0][-1] == "29.0"
-
-    def test_the_caption_names_every_spread_there_is(self) -> None:
-        three = [*HAND_MADE["skip"], result("skip", 2, 0.5, 0.2, 0.6)]
-        text = caption(compare(HAND_MADE | {"skip": three}))
-        assert "± half the range of two seeds" in text
-        assert "± standard deviation of three or more seeds" in text
-
-
-@pytest.mark.parametrize("arms", [["skip", "mine", "oracle"], ["mine"]], ids=["all", "no lines"])
-def test_the_plot_is_the_same_every_time(arms: list[str], tmp_path: Path) -> None:
-    comparison = compare({arm: HAND_MADE[arm] for arm in arms})
-    for name in ("one", "other"):
-        plot(comparison, tmp_path / name)
-    for suffix in ("png", "svg"):
-        assert (tmp_path / f"one.{suffix}").read_bytes() == (tmp_path / f"other.{suffix}").read_bytes()
-    svg = (tmp_path / "one.svg").read_text()
-    assert all(f"<!-- {arm} -->" in svg for arm in arms)
-
-
-def test_plain_json_has_no_nan() -> None:
-    assert ablate._plain({"a": [math.nan, (1.5, math.inf)], "b": "c"}) == {"a": [None, [1.5, None]], "b": "c"}
-    assert issubclass(ConfigError, BomboError)
+def test_one_network_per_task_sees_its_images_at_the_same_pace(base: Path, tmp_path: Path, idle: list[str]) -> None:
+    bombo.ablate(config=base, arms="only-boxes,only-masks,skip", seeds=[0], out=tmp_path / "out")
+    assert idle == [f"{arm} seed 0" for arm in ("only-boxes", "only-masks", "skip")]
+    for kind in ("boxes", "masks"):
+        view = yaml.safe_load((tmp_path / "out" / f"only-{kind}.yaml").read_text())
+        assert [source["use"] for source in view["train"]] == [kind]
+        assert view["stuff"] == ["water"]
+    full = TrainSettings.resolve({"config": base}).batch_size
+    assert [batch_sizes[arm] for arm in ("only-boxes", "only-masks", "skip")] == [full // 2, full // 2, full]

@@ -12,6 +12,7 @@ from bombo.data.yaml_file import YamlFile
 from bombo.engine.run_folder import START
 from bombo.engine.settings import TrainSettings
 from bombo.errors import ConfigError, did_you_mean
+from bombo.losses.method import METHODS
 
 SKIP, ORACLE = "skip", "oracle"  # the arms between which the gap lies
 SINGLE: dict[str, Literal["boxes", "masks"]] = {"only-boxes": "boxes", "only-masks": "masks"}  # one network per task
@@ -23,6 +24,11 @@ DEFAULT_LADDER: dict[str, dict[str, Any]] = {
     "faithful": {"method": "faithful"},
     "b4m": {"method": "b4m"},
     "m4b": {"method": "m4b"},
+    **{
+        f"without-{loss}": {"method": "bombo", "losses": {loss: 0.0}}
+        for loss, weight in METHODS["bombo"].weights.by_name().items()
+        if weight
+    },
     "bombo": {"method": "bombo"},
     ORACLE: {"method": "skip"},
 }
