@@ -127,7 +127,7 @@ class TestRuns:
         before = {file: file.read_bytes() for file in made.rglob("*") if file.is_file()}
         monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a run is made again"))
         monkeypatch.setattr("bombo.engine.arm_run._commit", lambda: pytest.fail("results are kept, too"))
-        ended = bombo_command("ablate", config=base, seeds="0,1", out=made)
+        ended = bombo_command("ablate", config=base, arms="skip,oracle", seeds="0,1", out=made)
         assert ended.code == 0
         assert "4 runs: 4 finished already" in ended.out
         assert re.search(r"^ ?skip +2 .* ± .* GiB", ended.out, re.MULTILINE)
@@ -144,7 +144,7 @@ class TestRuns:
         self, made: Path, base: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.setenv("COLUMNS", "30")
-        bombo.ablate(config=base, seeds=[0, 1], out=made)
+        bombo.ablate(config=base, arms="skip,oracle", seeds=[0, 1], out=made)
         out = capsys.readouterr().out
         assert re.search(r"^ ?oracle +2 .{60,} GiB *$", out, re.MULTILINE)
         assert "…" not in out
@@ -154,7 +154,7 @@ class TestRuns:
     ) -> None:
         other = write(tmp_path / "other.yaml", yaml.safe_load(base.read_text()) | {"lr": 0.5})
         before = (made / "skip" / "settings.yaml").read_bytes()
-        ended = bombo_command("ablate", config=other, seeds="0,1", out=made)
+        ended = bombo_command("ablate", config=other, arms="skip,oracle", seeds="0,1", out=made)
         assert ended.code == 2
         assert "arm skip" in ended.err
         assert "`lr` is 0.005 there and 0.5 now" in ended.err
@@ -179,7 +179,7 @@ class TestRuns:
         assert (begun["step"], begun["cpu_seconds"] > 0) == (1, True)
         (out / "skip" / "seed-1").mkdir()  # died before it saved anything
         shutil.copy(made / "skip" / "seed-1" / "config.yaml", out / "skip" / "seed-1")
-        ladder = write(tmp_path / "ladder.yaml", {"arms": {"bad": {"backbone": "resnet81"}, "skip": {}}})
+        ladder = write(tmp_path / "ladder.yaml", {"arms": {"bad": {"backbone": "resnet81"}, "skip": {"method": "skip"}}})
 
         ended = bombo_command("ablate", config=base, ladder=ladder, seeds="0,1", out=out, parallel=2)
         assert ended.code == 1
@@ -322,7 +322,7 @@ def test_a_data_file_is_needed_and_something_to_validate_on(devkit: Any, tmp_pat
         bombo.ablate(out=tmp_path / "out")
     data = devkit(train=[("train_boxes", "boxes")])
     with pytest.raises(ConfigError, match=r"arm skip, .*nothing to validate on"):
-        bombo.ablate(data=data, out=tmp_path / "out")
+        bombo.ablate(data=data, arms="skip", out=tmp_path / "out")
 
 
 def test_arms_keep_the_order_of_the_ladder_and_paths_start_there(base: Path, tmp_path: Path, idle: list[str]) -> None:
