@@ -25,6 +25,7 @@ def result(arm: str, seed: int, ap50: float, ap: float, iou: float, **more: Any)
         "cost": {"steps": 10, "seconds": 2.0 + seed, "cpu_seconds": 1.0 + seed, "memory": (1 + seed) * 2**30},
         "device": "cpu",
         "settings": {"detection_weight": 1.0, "segmentation_weight": 0.5},
+        "seen": {"boxes": 80, "masks": 80},
     } | more
 
 
@@ -117,8 +118,13 @@ class TestTables:
             ["gap closed without cat", "0 %", "0 %", "100 %"],
         ]
 
-    def test_a_head_that_was_not_trained_has_no_figures(self) -> None:
-        runs = [run | {"settings": {"detection_weight": 1.0, "segmentation_weight": 0}} for run in HAND_MADE["mine"]]
+    @pytest.mark.parametrize(
+        "cause",
+        [{"settings": {"detection_weight": 1.0, "segmentation_weight": 0}}, {"seen": {"boxes": 80, "masks": 0}}],
+        ids=["no weight", "no masks"],
+    )
+    def test_a_head_that_was_not_trained_has_no_figures(self, cause: dict[str, Any]) -> None:
+        runs = [run | cause for run in HAND_MADE["mine"]]
         comparison = compare(HAND_MADE | {"detect": runs})
         assert arms_sheet(comparison).rows[-1][2:8] == ["58.0 ± 1.0", "75 %", "29.0 ± 1.0", "70 %", "–", "–"]
         detection, segmentation = class_sheets(comparison)

@@ -131,6 +131,7 @@ class ArmRun:
             "figures": evaluation["figures"],
             "per_class": evaluation["per_class"],
             "images": evaluation["images"],
+            "seen": {kind: last[f"images_with_{kind}"] for kind in ("boxes", "masks")},
             "cost": {
                 "steps": last["step"],
                 "seconds": _share(last["seconds"], last["step"]),

@@ -79,7 +79,7 @@ class Comparison:
 
 
 def compare(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> Comparison:
-    """Compares arms. What an arm was not trained for (a loss of weight 0) counts as not measured.
+    """Compares arms. What an arm was not trained for (no annotation, or a loss of weight 0) counts as not measured.
 
     Args:
         results: Arm → the results of its runs, as `ArmRun.result` makes them; at least one for each.
@@ -150,8 +150,8 @@ def _cost(runs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def _figure(run: Mapping[str, Any], figures: Mapping[str, float | None], name: str) -> float:
-    weight = "segmentation_weight" if "IoU" in name else "detection_weight"
-    return _number(figures[name]) if run["settings"][weight] else _NAN
+    task, kind = ("segmentation", "masks") if "IoU" in name else ("detection", "boxes")
+    return _number(figures[name]) if run["settings"][f"{task}_weight"] and run["seen"][kind] else _NAN
 
 
 def _number(value: float | None) -> float:
