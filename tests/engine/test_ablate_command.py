@@ -179,9 +179,8 @@ class TestRuns:
         assert (begun["step"], begun["cpu_seconds"] > 0) == (1, True)
         (out / "skip" / "seed-1").mkdir()  # died before it saved anything
         shutil.copy(made / "skip" / "seed-1" / "config.yaml", out / "skip" / "seed-1")
-        ladder = write(
-            tmp_path / "ladder.yaml", {"arms": {"bad": {"backbone": "resnet81"}, "skip": {"method": "skip"}}}
-        )
+        arms = {"bad": {"backbone": "resnet81"}, "skip": {"method": "skip"}}
+        ladder = write(tmp_path / "ladder.yaml", {"arms": arms})
 
         ended = bombo_command("ablate", config=base, ladder=ladder, seeds="0,1", out=out, parallel=2)
         assert ended.code == 1
