@@ -291,3 +291,13 @@ def test_resumed_equals_straight_through(
     assert bombo.train(resume=halves).stopped == "finished"
     assert same(last(straight), last(halves))
     assert losses(straight)[-1] == losses(halves)[-1]
+
+
+def test_images_with_both_annotations_need_nothing(small: dict[str, Any], world: Path, tmp_path: Path) -> None:
+    full = tmp_path / "full.yaml"
+    full.write_text(
+        f"stuff: [water]\ntrain: [{{format: voc, root: {world.parent / 'devkit'}, list: val, use: both}}]\n"
+    )
+    run = bombo.train(**small | {"data": full, "steps": 1, "out": tmp_path / "run"})
+    lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    assert not [name for name in lines[0] if name.startswith(("b4m", "m4b"))]

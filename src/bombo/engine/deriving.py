@@ -81,7 +81,7 @@ def usual_rates(records: Sequence[Record], space: LabelSpace) -> tuple[Tensor, T
 def make_derive(
     settings: TrainSettings, records: Sequence[Record], space: LabelSpace, console: Console
 ) -> Derive | None:
-    """What works out the weak targets of training images; None when no weak loss has a weight.
+    """What works out the weak targets of training images; None when no weak loss has a weight, or no image needs any.
 
     Masks that a provider has to make are made here, once for all runs, by all processes together.
 
@@ -89,7 +89,7 @@ def make_derive(
         DataError: A folder lacks the mask of an image.
     """
     method = chosen_method(settings)
-    if not method.weights.any():
+    if not method.weights.any() or not {record.kind for record in records} & {"boxes", "masks"}:
         return None
     boxed = [record for record in records if record.kind == "boxes"]
     masks: LabelProvider | Path | None = None
