@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 import bombo
@@ -48,6 +49,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root, rng = tmp_path_factory.mktemp("readme"), np.random.default_rng(0)
     (data_file,) = blocks("README.md", "yaml")
     (root / "pets.yaml").write_text(data_file)
+    (root / "small.yaml").write_text(yaml.safe_dump(SMALL))
     both = "format: voc, root: VOC2012, list: val, use: both"
     (root / "full.yaml").write_text(f"classes: [cat, dog]\ntrain:\n  - {{{both}}}\nval:\n  - {{{both}}}\n")
 
@@ -89,10 +91,11 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def typed(command: str) -> list[str]:
     """The words of a command, with training cut down to a size for tests (of repeated options the last one counts)."""
+    small = {"ablate": ["--config", "small.yaml"]}
     words = shlex.split(command)[1:]
     if words[0] == "train":
         words += [word for name, value in SMALL.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-    return words
+    return words + small.get(words[0], [])
 
 
 @pytest.mark.parametrize("file", ["README.md", "docs/data.md", "docs/weak-losses.md"])

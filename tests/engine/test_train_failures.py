@@ -36,8 +36,8 @@ class TestLossThatIsNotFinite:
         """From the third batch on, the box loss is NaN."""
         compute, calls = Criterion.__call__, []
 
-        def break_third(self: Criterion, predictions: Any, batch: Batch, teacher: Any = None) -> Any:
-            terms = compute(self, predictions, batch, teacher)
+        def break_third(self: Criterion, predictions: Any, batch: Batch, *rest: Any) -> Any:
+            terms = compute(self, predictions, batch, *rest)
             calls.append(1)
             if len(calls) >= 3:
                 terms["det_box"] = terms["det_box"]._replace(value=terms["det_box"].value * math.nan)
@@ -205,8 +205,8 @@ def test_a_gradient_that_is_not_finite_stops_before_the_step(
     out = tmp_path / "run"
     compute, calls = Criterion.__call__, []
 
-    def poison_third(self: Criterion, predictions: Any, batch: Batch, teacher: Any = None) -> Any:
-        terms = compute(self, predictions, batch, teacher)
+    def poison_third(self: Criterion, predictions: Any, batch: Batch, *rest: Any) -> Any:
+        terms = compute(self, predictions, batch, *rest)
         calls.append(1)
         if len(calls) >= 3:  # a finite value with an infinite slope
             logits = predictions.mask_logits
