@@ -8,7 +8,7 @@ UV := $(BIN)/uv
 .PHONY: help demo test lint format requirements clean
 
 help:
-	@echo "make demo      train on a small generated world from boxes and masks, and with and without weak losses (about 4 minutes)"
+	@echo "make demo      generate a small world, train on it with and without weak losses, compare (about 4 minutes)"
 	@echo "make test      run all tests"
 	@echo "make lint      ruff (format and lint) and mypy"
 	@echo "make format    let ruff mend what it can"

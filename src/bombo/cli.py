@@ -171,7 +171,7 @@ def _ablate(given: dict[str, Any]) -> None:
 
 @_command(demo.demo)
 def _demo(given: dict[str, Any]) -> None:
-    """Generate a small world, train on it from boxes and masks, evaluate, predict: two or three minutes on a laptop.
+    """Generate a small world, train on it with and without weak losses, compare, predict: four minutes on a laptop.
 
     `bombo demo`
     """

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 import bombo
+from bombo.errors import ConfigError
 from bombo.metrics.box_quality import BoxQuality
 
 PROVIDERS = ["fill", "ellipse", "inner", "grabcut", "grabcut+ellipse"]
@@ -62,6 +63,15 @@ def test_slips_are_told(tmp_path: Path, world: Path, bombo_command: Callable[...
         ended = bombo_command("derive", *words, "--out", tmp_path / "out")
         assert ended.code in (1, 2)
         assert message in ended.err
+
+
+def test_a_network_of_other_classes_is_refused(world: Path, trained: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text(
+        f"classes: [crab]\ntrain: [{{format: voc, root: {world.parent / 'devkit'}, list: val, use: both}}]\n"
+    )
+    with pytest.raises(ConfigError, match="the data file has crab"):
+        bombo.derive(other, model=trained, out=tmp_path / "out", device="cpu")
 
 
 def test_boxes_are_matched_one_to_one_by_class() -> None:

@@ -33,6 +33,7 @@ from bombo.data.sample import Record, Sample
 from bombo.engine.ablation_tables import Sheet
 from bombo.engine.checkpoint import load as load_model
 from bombo.engine.drawing import draw, side_by_side
+from bombo.engine.evaluate import require_classes
 from bombo.engine.model import Model
 from bombo.engine.refined import confirmed_boxes, refined_mask
 from bombo.files import atomic_write
@@ -114,6 +115,8 @@ def derive(
     space = label_space(file)
     records = read_split(file, split, space).records
     judge = None if model is None else load_model(model, device=device)
+    if judge is not None:
+        require_classes(judge, space, data)
     for kind in ("boxes", "masks", "both"):
         for record in islice((r for r in records if r.kind == kind), pictures):
             _draw(record, space, judge, out / "pictures")

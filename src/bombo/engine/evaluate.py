@@ -97,18 +97,28 @@ def evaluate(
     loaded = load(model, device=device, precision=precision)
     file = load_data_file(data)
     space = label_space(file)
-    if (space.things, space.stuff) != (loaded.space.things, loaded.space.stuff):
-        raise ConfigError(
-            f"the network knows {_classes(loaded.space)}; the data file has {_classes(space)}",
-            where=str(data),
-            fix=f"write  classes: [{', '.join(loaded.space.names)}]  stuff: [{', '.join(loaded.space.stuff)}]",
-        )
+    require_classes(loaded, space, data)
     found = read_split(file, split, space, skip_bad=skip_bad)
     evaluation = measure(loaded, found.records, batch_size=batch_size, workers=workers, skip_bad=skip_bad)
     evaluation.skipped.update({problem.where: str(problem) for problem in found.problems})
     if out is not None and distributed.is_main():
         atomic_write(out, json.dumps(evaluation.to_json(), indent=2) + "\n")
     return evaluation
+
+
+def require_classes(model: Model, space: LabelSpace, data: Path) -> None:
+    """Checks that a network knows the classes of a data file, in the same order.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    known = model.space
+    if (space.things, space.stuff) != (known.things, known.stuff):
+        raise ConfigError(
+            f"the network knows {_classes(known)}; the data file has {_classes(space)}",
+            where=str(data),
+            fix=f"write  classes: [{', '.join(known.names)}]  stuff: [{', '.join(known.stuff)}]",
+        )
 
 
 def measure(

@@ -64,6 +64,9 @@ def show(
         f"seg_ce {settings.segmentation_weight:g}"
         + (f"   seg_dice {settings.segmentation_weight * settings.dice:g}" if settings.dice else ""),
     )
+    weak = {name: weight for name, weight in training.criterion.method.weights.by_name().items() if weight}
+    teaches = "   ".join(f"{name} {weight:g}" for name, weight in weak.items())
+    line("method", f"{settings.method}: " + (teaches or "what is not annotated is skipped"))
     processes = f", {distributed.world()} processes" if distributed.world() > 1 else ""
     line(
         "device",
