@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from bombo.errors import BomboError
 
@@ -48,3 +51,12 @@ def next_free(folder: Path, stem: str) -> Path:
     names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
     numbers = [int(match[1]) for name in names if (match := pattern.fullmatch(name))]
     return folder / f"{stem}-{max(numbers, default=0) + 1}"
+
+
+def without_nan(value: Any) -> Any:
+    """The same mappings and lists with None for NaN and infinity: JSON has neither."""
+    if isinstance(value, Mapping):
+        return {name: without_nan(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from bombo.engine import ablate
 from bombo.engine.ablation_plot import plot
 from bombo.engine.ablation_tables import arms_sheet, caption, class_sheets
 from bombo.engine.comparison import compare, gap_closed, spread
+from bombo.files import without_nan
 
 
 def result(arm: str, seed: int, ap50: float, ap: float, iou: float, **more: Any) -> dict[str, Any]:
@@ -150,4 +150,4 @@ def test_the_plot_is_the_same_every_time(arms: list[str], tmp_path: Path) -> Non
 
 
 def test_plain_json_has_no_nan() -> None:
-    assert ablate._plain({"a": [math.nan, (1.5, math.inf)], "b": "c"}) == {"a": [None, [1.5, None]], "b": "c"}
+    assert without_nan({"a": [math.nan, (1.5, math.inf)], "b": "c"}) == {"a": [None, [1.5, None]], "b": "c"}

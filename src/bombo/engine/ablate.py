@@ -31,7 +31,7 @@ from bombo.engine.loop import percent
 from bombo.engine.settings import TrainSettings
 from bombo.engine.views import full_view, single_view
 from bombo.errors import ConfigError, DataError
-from bombo.files import atomic_write
+from bombo.files import atomic_write, without_nan
 
 _WIDE = 1000  # a narrow terminal folds a long row, which is better than cutting it
 _PLAIN_EVERY = 30.0  # seconds between lines where there is no terminal
@@ -226,16 +226,7 @@ def _report(
         "runs": [result for own in results.values() for result in own],
         "failed": {str(path): lines for path, lines in failed.items()},
     }
-    atomic_write(out / "results.json", json.dumps(_plain(everything), indent=1, default=str) + "\n")
+    atomic_write(out / "results.json", json.dumps(without_nan(everything), indent=1, default=str) + "\n")
     console.print(
         "wrote     " + "   ".join(str(out / name) for name in ("results.json", "ablation.md", "ablation.png"))
     )
-
-
-def _plain(value: Any) -> Any:
-    """NaN as None: JSON has none."""
-    if isinstance(value, Mapping):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -36,7 +36,7 @@ from bombo.engine.drawing import draw, side_by_side
 from bombo.engine.evaluate import require_classes
 from bombo.engine.model import Model
 from bombo.engine.refined import confirmed_boxes, refined_mask
-from bombo.files import atomic_write
+from bombo.files import atomic_write, without_nan
 from bombo.mask_for_box.components import components
 from bombo.mask_for_box.pseudo_boxes import SURE
 from bombo.metrics.box_quality import THRESHOLDS, BoxQuality
@@ -126,8 +126,8 @@ def derive(
     sheets = derivation.sheets()
     if sheets:
         atomic_write(out / "quality.md", "\n".join(sheet.to_markdown() for sheet in sheets))
-        content = {"images": len(measured), "masks": _plain(derivation.masks), "boxes": _plain(derivation.boxes)}
-        atomic_write(out / "quality.json", json.dumps(content, indent=1) + "\n")
+        content = {"images": len(measured), "masks": derivation.masks, "boxes": derivation.boxes}
+        atomic_write(out / "quality.json", json.dumps(without_nan(content), indent=1) + "\n")
     for sheet in sheets:
         console.print()
         console.print(sheet.for_terminal(), soft_wrap=False)
@@ -240,11 +240,6 @@ def _box_figures(quality: BoxQuality) -> dict[str, float]:
         figures[f"recall @{threshold}"] = 100 * quality.recall(threshold)
         figures[f"precision @{threshold}"] = 100 * quality.precision(threshold)
     return figures
-
-
-def _plain(rows: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float | None]]:
-    """NaN as None: JSON has none."""
-    return {n: {key: None if math.isnan(value) else value for key, value in row.items()} for n, row in rows.items()}
 
 
 def _cell(value: float) -> str:
