@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -229,9 +230,7 @@ def test_a_state_of_other_classes_is_refused(trained: Path, devkit: Callable[...
 @pytest.fixture
 def copy_of(trained: Path, tmp_path: Path) -> Path:
     copy = tmp_path / "copy"
-    copy.mkdir()
-    for file in trained.iterdir():
-        (copy / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(trained, copy)
     return copy
 
 

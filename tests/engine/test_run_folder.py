@@ -19,6 +19,8 @@ FILES = {
     "config.yaml",
     "classes.json",
     "environment.json",
+    "data.json",
+    "plots",
     "metrics.jsonl",
     "best.safetensors",
     "last.safetensors",
@@ -87,19 +89,19 @@ def test_the_state_is_plain(trained: Path) -> None:
     assert state["step"] == 8
 
 
-@pytest.mark.parametrize("name", sorted(FILES - {"classes.json", "environment.json"}))
+@pytest.mark.parametrize("name", sorted(FILES - {"classes.json", "environment.json", "plots"} | {"plots/batch-1.jpg"}))
 def test_no_file_of_a_run_is_replaced_unasked(
     name: str, small: dict[str, Any], tmp_path: Path, bombo_command: Any
 ) -> None:
     out = tmp_path / "run"
-    out.mkdir()
+    (out / name).parent.mkdir(parents=True)
     (out / name).write_text("precious")
     ended = bombo_command("train", out=out, steps=1, **small)
     assert ended.code == 1
-    assert f"holds a run already ({name})" in ended.err
+    assert f"holds a run already ({Path(name).name})" in ended.err
     assert f"--resume {out}" in ended.err
     assert "--overwrite" in ended.err
-    assert [(file.name, file.read_text()) for file in out.iterdir()] == [(name, "precious")]
+    assert [(file, file.read_text()) for file in out.rglob("*") if file.is_file()] == [(out / name, "precious")]
 
 
 def test_overwriting_removes_the_old_run_and_nothing_else(

@@ -80,7 +80,7 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(
 ) -> None:
     out = tmp_path / "run"
     bombo.train(out=out, epochs=1, **small)
-    before = {file.name: file.read_bytes() for file in out.iterdir() if file.name != "config.yaml"}
+    before = {file.name: file.read_bytes() for file in out.iterdir() if file.is_file() and file.name != "config.yaml"}
 
     def no_space(*_: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from bombo.data.image_io import image_size
 from bombo.data.label_space import VOID, LabelSpace
 from bombo.data.sample import MaskAnnotation, Record
 from bombo.errors import DataError
+from bombo.files import without_nan
 
 _MASKS_READ = 1000  # enough for shares per class to two digits; reading all of a large set would delay the start
 
@@ -38,6 +40,21 @@ class Statistics:
     images_with_pixels: np.ndarray
     masks_read: int
     masks: int
+
+    def to_json(self, space: LabelSpace) -> dict[str, Any]:
+        """Plain types, with the names of the classes."""
+        classes = {
+            name: {
+                "kind": "thing" if index < space.num_things else "stuff",
+                "boxes": int(self.boxes[index]),
+                "images_with_boxes": int(self.images_with_boxes[index]),
+                "pixel_share": float(self.pixel_share[index + 1]),
+                "images_with_pixels": int(self.images_with_pixels[index]),
+            }
+            for index, name in enumerate(space.names)
+        }
+        counts = {"images": self.images, "masks": self.masks, "masks_read": self.masks_read, "classes": classes}
+        return dict(without_nan(counts))
 
 
 def statistics(records: Sequence[Record], space: LabelSpace) -> Statistics:

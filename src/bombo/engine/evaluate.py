@@ -27,11 +27,13 @@ from bombo.engine.device import choose_device
 from bombo.engine.interrupt import leave_to_main
 from bombo.engine.model import Model
 from bombo.errors import ConfigError, DataError
-from bombo.files import atomic_write
-from bombo.metrics.coco_ap import CocoAP
+from bombo.files import atomic_write, without_nan
+from bombo.metrics.box_confusion import IOU_THRESHOLD, BoxConfusion
+from bombo.metrics.box_confusion import MIN_SCORE as CONFIDENT
+from bombo.metrics.coco_ap import CocoAP, CocoResult
 from bombo.metrics.detections import Detections
-from bombo.metrics.mean_iou import MeanIoU
-from bombo.metrics.voc_ap import VocAP
+from bombo.metrics.mean_iou import IoUResult, MeanIoU
+from bombo.metrics.voc_ap import VocAP, VocResult
 from bombo.models.precision import Precision
 
 MIN_SCORE = 0.01  # average precision integrates over all scores; below this only noise is added
@@ -47,12 +49,20 @@ class Evaluation:
             `VOC07_AP50` (all-point and 11-point), `mIoU`, `pixel_accuracy`.
         per_class: Class name → figures of that class: `AP50-95`, `AP50`, `VOC_AP50`, `VOC07_AP50` (things) and `IoU`.
         skipped: Image → why it could not be used and was left out (with `skip_bad`).
+        curves: Thing class → (101,) precision at recall 0, 0.01 … 1, at IoU .50.
+        box_confusion: (C + 1, C + 1) objects, true by detected class, the last for none; see `BoxConfusion`.
+        mask_confusion: (V, V) pixels, true by predicted mask value.
+        quality: Image → how well it went, 0 to 1: the mean of F1 of its boxes and mIoU of its mask, where annotated.
     """
 
     images: dict[str, int]
     figures: dict[str, float]
     per_class: dict[str, dict[str, float]]
     skipped: dict[str, str] = field(default_factory=dict)
+    curves: dict[str, np.ndarray] = field(default_factory=dict)
+    box_confusion: np.ndarray = field(default_factory=lambda: np.zeros((1, 1), dtype=np.int64))
+    mask_confusion: np.ndarray = field(default_factory=lambda: np.zeros((1, 1), dtype=np.int64))
+    quality: dict[str, float] = field(default_factory=dict)
 
     @property
     def score(self) -> float:
@@ -60,17 +70,37 @@ class Evaluation:
         known = [value for name in ("mAP50-95", "mIoU") if not np.isnan(value := self.figures[name])]
         return float(np.mean(known)) if known else float("nan")
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain types, NaN as None: JSON has no NaN."""
+    def to_json(self, *, details: bool = False) -> dict[str, Any]:
+        """Plain types, NaN as None: JSON has no NaN.
+
+        Args:
+            details: Add curves, confusion matrices and the quality of each image.
+        """
 
         def plain(figures: dict[str, float]) -> dict[str, float | None]:
             return {name: None if np.isnan(value) else round(value, 6) for name, value in figures.items()}
 
-        return {
+        content = {
             "images": self.images,
             "figures": plain(self.figures),
             "per_class": {name: plain(figures) for name, figures in self.per_class.items()},
             "skipped": self.skipped,
+        }
+        if not details:
+            return content
+        classes = list(self.per_class)
+        boxes = {
+            "score": CONFIDENT,
+            "iou": IOU_THRESHOLD,
+            "names": [*classes[: len(self.box_confusion) - 1], "nothing"],
+        }
+        return content | {
+            "curves": {name: without_nan(curve.round(4).tolist()) for name, curve in self.curves.items()},
+            "confusion": {
+                "boxes": {**boxes, "counts": self.box_confusion.tolist()},
+                "masks": {"names": ["background", *classes], "counts": self.mask_confusion.tolist()},
+            },
+            "quality": plain(self.quality),
         }
 
 
@@ -79,7 +109,7 @@ def evaluate(
     model: Annotated[Path, Argument(help="A run's folder or a weights file.")],
     data: Annotated[Path, Option(help="Data file that names the images.")],
     split: Annotated[Literal["train", "val", "test"], Option(help="Which list of the data file.")] = "val",
-    out: Annotated[Path | None, Option(help="Write the figures to this JSON file.")] = None,
+    out: Annotated[Path | None, Option(help="Write figures, curves and confusion matrices to this JSON file.")] = None,
     batch_size: Annotated[int, Option(min=1, help="Images per forward pass.")] = 16,
     workers: Annotated[int, Option(min=0, help="Processes that decode images.")] = 2,
     device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
@@ -102,7 +132,7 @@ def evaluate(
     evaluation = measure(loaded, found.records, batch_size=batch_size, workers=workers, skip_bad=skip_bad)
     evaluation.skipped.update({problem.where: str(problem) for problem in found.problems})
     if out is not None and distributed.is_main():
-        atomic_write(out, json.dumps(evaluation.to_json(), indent=2) + "\n")
+        atomic_write(out, json.dumps(evaluation.to_json(details=True)) + "\n")
     return evaluation
 
 
@@ -137,7 +167,8 @@ def measure(
         DataError: An image cannot be read.
     """
     coco, voc = CocoAP(model.space.num_things), VocAP(model.space.num_things)
-    iou = MeanIoU(model.space.num_mask_values)
+    iou, confusion = MeanIoU(model.space.num_mask_values), BoxConfusion(model.space.num_things)
+    quality: dict[str, float] = {}
     images = WholeImages(records, model.size, model.fit)
     mine = range(distributed.rank(), len(records), distributed.world())
     skipped: dict[str, str] = {}
@@ -155,21 +186,27 @@ def measure(
         inputs = torch.stack([item[1] for item in items])
         seen = model.see(inputs, [item[2] for item in items], min_score=MIN_SCORE)
         for (index, _, _, sample), (boxes, scores, labels, mask) in zip(items, seen, strict=True):
-            truth = records[index].boxes
+            truth, found = records[index].boxes, Detections(boxes, scores, labels)
+            parts = []
             if truth is not None and model.space.num_things:
-                coco.update(index, Detections(boxes, scores, labels), truth)
-                voc.update(index, Detections(boxes, scores, labels), truth)
+                coco.update(index, found, truth)
+                voc.update(index, found, truth)
+                parts.append(confusion.update(found, truth))
             if sample.mask is not None:
-                iou.update(mask, sample.mask.numpy())
-    coco, voc, iou = (_merged(distributed.gather(metric)) for metric in (coco, voc, iou))
-    figures, per_class = _summarise(model, coco, voc, iou)
+                parts.append(iou.update(mask, sample.mask.numpy()))
+            quality[records[index].name] = float(np.mean(parts)) if parts else float("nan")
+    coco, voc, iou, confusion = (_merged(distributed.gather(metric)) for metric in (coco, voc, iou, confusion))
+    c, v, i = coco.compute(), voc.compute(), iou.compute()
+    figures, per_class = _summarise(model, c, v, i)
     skipped = {image: error for part in distributed.gather(skipped) for image, error in part.items()}
+    quality = {image: value for part in distributed.gather(quality) for image, value in part.items()}
     measured = [record for record in records if record.name not in skipped]
     counts = {
         "detection": sum(record.boxes is not None for record in measured),
         "segmentation": sum(record.mask is not None for record in measured),
     }
-    return Evaluation(counts, figures, per_class, skipped)
+    curves = dict(zip(model.space.things, c.precision50, strict=True))
+    return Evaluation(counts, figures, per_class, skipped, curves, confusion.counts, i.confusion, quality)
 
 
 def _merged(parts: list[Any]) -> Any:
@@ -181,9 +218,8 @@ def _merged(parts: list[Any]) -> Any:
 
 
 def _summarise(
-    model: Model, coco: CocoAP, voc: VocAP, iou: MeanIoU
+    model: Model, c: CocoResult, v: VocResult, i: IoUResult
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    c, v, i = coco.compute(), voc.compute(), iou.compute()
     per_class: dict[str, dict[str, float]] = {}
     for index, name in enumerate(model.space.names):
         per_class[name] = {}

@@ -73,7 +73,8 @@ class Training:
     """Everything that changes while a network is trained, and what it is trained with.
 
     `per_step` is the number of images with `boxes` and with `masks` that one step sees, over all processes; `losses`
-    is the running mean of each; `seconds` and `cpu_seconds` (of this process) were spent in steps.
+    is the running mean of each, `spoke_for` that of how many things each was computed from in a step of this process;
+    `seconds` and `cpu_seconds` (of this process) were spent in steps.
     """
 
     network: Network
@@ -91,6 +92,7 @@ class Training:
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     losses: dict[str, float] = field(default_factory=dict)
+    spoke_for: dict[str, float] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     evaluation: Evaluation | None = None
 
@@ -115,6 +117,7 @@ class Training:
             "seconds": self.seconds,
             "cpu_seconds": self.cpu_seconds,
             "losses": self.losses,
+            "spoke_for": self.spoke_for,
             "skipped": self.skipped,
             "network": self.network.state_dict(),
             "teacher": self.teacher.network.state_dict(),
@@ -158,6 +161,7 @@ class Training:
         self.step, self.best, self.stale = state["step"], state["best"], state["stale"]
         self.seconds, self.losses, self.skipped = state["seconds"], state["losses"], state["skipped"]
         self.cpu_seconds = state.get("cpu_seconds", math.nan)  # older runs did not count it
+        self.spoke_for = state.get("spoke_for", {})  # nor this
         torch.set_rng_state(state["rng"])
         if state["cuda_rng"] is not None and self.model.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda_rng"], self.model.device)
@@ -199,15 +203,15 @@ def fit(
                 synchronised = part == schedule.accumulate - 1 or not isinstance(forward, DistributedDataParallel)
                 with nullcontext() if synchronised else forward.no_sync():  # type: ignore[operator]
                     terms = _backward(training, forward, batch.to(device))
-                values = _finite(terms, batch, training.step + 1, folder)
+                values, numbers = _finite(terms, batch, training.step + 1, folder)
                 training.skipped |= dict(batch.skipped)
             _update(training, folder)
             training.step += 1
             training.seconds += time.monotonic() - began
             training.cpu_seconds += time.process_time() - cpu_began
 
-            before = training.losses
-            training.losses = {name: 0.95 * before.get(name, value) + 0.05 * value for name, value in values.items()}
+            training.losses = _running(training.losses, values)
+            training.spoke_for = _running(training.spoke_for, numbers)
             epoch = f"epoch {math.ceil(training.step / schedule.epoch)}/{schedule.epochs}"
             images = len(batch) * schedule.accumulate * distributed.world()
             progress.show(training.step, epoch, training.losses, images, training.seen, memory_in_use(device))
@@ -271,9 +275,20 @@ def _update(training: Training, folder: RunFolder) -> None:
     training.teacher.update(training.network, training.step + 1)
 
 
-def _finite(terms: dict[str, Term], batch: Batch, step: int, folder: RunFolder) -> dict[str, float]:
-    """The losses as numbers; stops on one that is none, and keeps the batch so that it can be looked at."""
-    values = dict(zip(terms, torch.stack([term.value.detach() for term in terms.values()]).tolist(), strict=True))
+def _running(before: dict[str, float], values: dict[str, float]) -> dict[str, float]:
+    return {name: 0.95 * before.get(name, value) + 0.05 * value for name, value in values.items()}
+
+
+def _finite(
+    terms: dict[str, Term], batch: Batch, step: int, folder: RunFolder
+) -> tuple[dict[str, float], dict[str, float]]:
+    """The losses, and what they spoke for, as numbers.
+
+    Stops on a loss that is no number, and keeps the batch so that it can be looked at.
+    """
+    scalars = [scalar.detach().float() for term in terms.values() for scalar in term]
+    plain = torch.stack(scalars).tolist()  # one wait for the device
+    values, numbers = dict(zip(terms, plain[::2], strict=True)), dict(zip(terms, plain[1::2], strict=True))
     bad = [name for name, value in values.items() if not math.isfinite(value)]
     if bad:
         evidence = folder.path / f"bad_batch_{distributed.rank()}.pt"
@@ -283,7 +298,7 @@ def _finite(terms: dict[str, Term], batch: Batch, step: int, folder: RunFolder) 
             where=str(folder.path),
             fix=f"lower --lr or try --precision 32, then --resume {folder.path}; the batch is in {evidence.name}",
         )
-    return values
+    return values, numbers
 
 
 def _log(training: Training, folder: RunFolder) -> None:
@@ -294,6 +309,7 @@ def _log(training: Training, folder: RunFolder) -> None:
         epoch=round(training.step / training.schedule.epoch, 3),
         lr=rate,
         **losses,
+        spoke_for={name: round(number, 1) for name, number in training.spoke_for.items()},
         images_with_boxes=training.seen["boxes"],
         images_with_masks=training.seen["masks"],
         seconds=round(training.seconds, 1),

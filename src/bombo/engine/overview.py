@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bombo import distributed
 from bombo.data.data_file import DataSet
 from bombo.data.label_space import LabelSpace
-from bombo.data.statistics import Statistics, statistics
+from bombo.data.statistics import Statistics
 from bombo.engine.checkpoint import BEST, LAST
 from bombo.engine.device import describe
 from bombo.engine.evaluate import Evaluation
@@ -28,22 +28,19 @@ def show(
     console: Console,
     settings: TrainSettings,
     space: LabelSpace,
-    train_set: DataSet,
+    counts: Statistics,
     val_set: DataSet,
     training: Training,
     folder: Path,
     reason: str,
 ) -> None:
     """Prints what was found and what will be done with it: data, network, losses, device and why, where it goes."""
-    if not distributed.is_main():
-        return
-    counts = statistics(train_set.records, space)
     schedule, model = training.schedule, training.model
     kinds = counts.images
     line = _line(console)
     line(
         "data",
-        f"{len(train_set.records):,} training images: {kinds['boxes']:,} with boxes only · "
+        f"{sum(kinds.values()):,} training images: {kinds['boxes']:,} with boxes only · "
         f"{kinds['masks']:,} with masks only · {kinds['both']:,} with both     {_validation(val_set)}",
     )
     if training.skipped:

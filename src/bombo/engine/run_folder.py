@@ -17,11 +17,12 @@ import yaml
 from bombo import distributed
 from bombo.data.label_space import LabelSpace
 from bombo.engine.checkpoint import BEST, LAST, STATE
+from bombo.engine.loggers import Logger, flat
 from bombo.errors import BomboError, ConfigError
 from bombo.files import atomic_write, next_free
 
-CONFIG, METRICS, SKIPPED = "config.yaml", "metrics.jsonl", "skipped.json"
-_RESULTS = (METRICS, SKIPPED, STATE, BEST, LAST, "bad_batch_*.pt")  # what a new run must not find
+CONFIG, DATA, METRICS, SKIPPED = "config.yaml", "data.json", "metrics.jsonl", "skipped.json"
+_RESULTS = (DATA, METRICS, SKIPPED, STATE, BEST, LAST, "bad_batch_*.pt", "plots/*")  # what a new run must not find
 START = {"config", "out", "overwrite", "resume"}  # how a run was started is no part of what it is
 
 
@@ -34,6 +35,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.loggers: list[Logger] = []
 
     @classmethod
     def create(cls, out: Path | None, stem: str, overwrite: bool) -> RunFolder:
@@ -95,8 +97,12 @@ class RunFolder:
         }
         atomic_write(self.path / "environment.json", json.dumps(environment, indent=1))
 
+    def describe_data(self, training: dict[str, Any], validation: int) -> None:
+        """Writes what the network is trained on: counts by kind of annotation and class."""
+        atomic_write(self.path / DATA, json.dumps({"train": training, "val_images": validation}, indent=1) + "\n")
+
     def log(self, **entry: Any) -> None:
-        """Adds a line to metrics.jsonl; NaN becomes null."""
+        """Adds a line to metrics.jsonl, where NaN becomes null, and tells the loggers."""
         if distributed.is_main():
             plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in entry.items()}
             try:
@@ -106,6 +112,9 @@ class RunFolder:
                 raise BomboError(
                     f"cannot be written ({error.strerror})", where=str(self.path / METRICS), fix="make room"
                 ) from None
+            figures = {name: value for name, value in flat(plain) if name != "step"}
+            for logger in self.loggers:
+                logger.log(entry["step"], figures)
 
     def forget_after(self, step: int) -> None:
         """Drops the lines of metrics.jsonl that lie after `step`: a resumed run writes them again."""

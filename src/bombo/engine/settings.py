@@ -6,13 +6,14 @@ import inspect
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args
 
 import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bombo.box_for_mask.providers import provider_called
 from bombo.data.view import Fit
+from bombo.engine.loggers import LoggerName
 from bombo.engine.optimiser import OptimiserName
 from bombo.engine.run_folder import CONFIG, latest, read_config
 from bombo.errors import ConfigError, did_you_mean
@@ -57,6 +58,15 @@ class _Run(_Settings):
     """Seed of everything random."""
     skip_bad: bool = False
     """Leave out files that cannot be used, and list them in the run's folder."""
+    tensorboard: bool = False
+    """Write the figures for TensorBoard, too."""
+    wandb: bool = False
+    """Send the figures to Weights & Biases, too."""
+
+    @property
+    def loggers(self) -> list[LoggerName]:
+        """Where figures go besides metrics.jsonl."""
+        return [name for name in get_args(LoggerName) if getattr(self, name)]
 
 
 class _Network(_Settings):

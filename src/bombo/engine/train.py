@@ -32,18 +32,21 @@ from bombo.data.derived import Derive
 from bombo.data.label_space import LabelSpace
 from bombo.data.sample import Record
 from bombo.data.sampler import BalancedBatches
+from bombo.data.statistics import statistics
 from bombo.engine import overview
 from bombo.engine.checkpoint import load_state
 from bombo.engine.deriving import chosen_method, make_derive, usual_rates
 from bombo.engine.device import choose_device
 from bombo.engine.evaluate import Evaluation
 from bombo.engine.interrupt import leave_to_main
+from bombo.engine.loggers import listening, require
 from bombo.engine.loop import Schedule, Training, fit, validation_of
 from bombo.engine.model import Model
 from bombo.engine.optimiser import make_optimiser
 from bombo.engine.progress import TrainingProgress
 from bombo.engine.run_folder import RunFolder
 from bombo.engine.settings import TrainSettings
+from bombo.engine.training_plots import plot_labels, plot_losses, with_pictures
 from bombo.errors import ConfigError
 from bombo.losses.criterion import Criterion
 from bombo.models.ema import Teacher
@@ -78,6 +81,7 @@ def train(**given: Any) -> Run:
         BomboError: A setting, a file or a loss cannot be used; the message says what to do.
     """
     settings = TrainSettings.resolve(given)
+    require(settings.loggers)
     device, device_reason = choose_device(settings.device)
     dtype, dtype_reason = choose_precision(settings.precision, device)
     distributed.start(device)
@@ -121,15 +125,26 @@ def train(**given: Any) -> Run:
     else:
         folder = RunFolder.create(settings.out, Path(str(settings.data)).stem, settings.overwrite)
     folder.describe(settings.model_dump(mode="json"), space, {"device": str(device), "precision": str(dtype)})
-    overview.show(
-        console, settings, space, train_set, val_set, training, folder.path, f"{device_reason}; {dtype_reason}"
-    )
+    if distributed.is_main():
+        counts = statistics(train_set.records, space)
+        reason = f"{device_reason}; {dtype_reason}"
+        overview.show(console, settings, space, counts, val_set, training, folder.path, reason)
+        folder.describe_data(counts.to_json(space), len(val_set.records))
+        plot_labels(folder.path, space, counts)
 
     derive = make_derive(settings, train_set.records, space, console)
     batches = load_batches(settings, train_set.records, schedule, training.step, device, derive)
+    if distributed.is_main() and training.step == 0:
+        batches = with_pictures(batches, folder.path, space.names)
     validation = validation_of(val_set.records, settings.batch_size, worker_count(settings, device), settings.skip_bad)
-    with TrainingProgress(console, schedule.steps, training.step, quiet=not distributed.is_main()) as progress:
+    loggers = settings.loggers if distributed.is_main() else []
+    with (
+        TrainingProgress(console, schedule.steps, training.step, quiet=not distributed.is_main()) as progress,
+        listening(folder.path, loggers, settings.model_dump(mode="json"), training.step) as folder.loggers,
+    ):
         stopped = fit(training, make_forward(settings, network, device), batches, validation, folder, progress)
+    if distributed.is_main():
+        plot_losses(folder.path)
     overview.finish(console, training, folder.path, stopped)
     return Run(folder.path, model, training.evaluation, stopped)
 
