@@ -69,6 +69,16 @@ def one(kind: str, mask: np.ndarray | None = None) -> tuple[Record, Sample]:
     return record, sample
 
 
+def test_no_weak_loss_speaks_of_a_crowd() -> None:
+    record, sample = one("boxes")
+    crowd = BoxAnnotation.build([BOX, (16.0, 16.0, 32.0, 32.0)], [1, 1], crowd=[False, True])
+    derived = Deriver(SPACE, Fill(), True, "joins")(replace(record, boxes=crowd), sample)
+    expected = torch.ones(32, 32, dtype=torch.bool)
+    expected[16:, 16:] = False
+    assert torch.equal(derived.visible, expected)
+    assert bool(Deriver(SPACE, Fill(), True, "joins")(record, sample).visible.all())
+
+
 def is_nothing(derived: Derived) -> bool:
     return bool((derived.masks == VOID).all()) and not derived.weights.any() and not len(derived.boxes)
 

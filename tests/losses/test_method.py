@@ -68,6 +68,12 @@ def test_weights_given_replace_those_of_the_preset() -> None:
 
 
 @pytest.mark.parametrize("name", PRESETS)
+def test_pseudo_boxes_count_as_asked_where_there_are_any(name: MethodName) -> None:
+    method = method_of(name, {}, pseudo_boxes="weighted")
+    assert method == replace(METHODS[name], boxes="weighted" if name in ("faithful", "m4b", "bombo") else "none")
+
+
+@pytest.mark.parametrize("name", PRESETS)
 def test_without_any_weight_every_method_is_skip(name: MethodName) -> None:
     method = method_of(name, dict.fromkeys(NAMES, 0.0))
     assert not method.weights.any()

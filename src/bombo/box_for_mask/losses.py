@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from bombo.box_for_mask.candidate_sets import candidate_loss, candidate_sets
 from bombo.box_for_mask.colour_affinity import affinity_loss
@@ -15,9 +14,9 @@ from bombo.box_for_mask.tightness import tightness_loss
 from bombo.data.batch import Batch
 from bombo.losses.dice import dice_loss
 from bombo.losses.method import Method
+from bombo.losses.resize import upsampled
 from bombo.losses.term import Term
 from bombo.models.network import Predictions
-from bombo.models.precision import at_least_float32
 
 Rates = tuple[Tensor, Tensor]  # usual filling rates of every thing class, lowest and highest
 
@@ -53,12 +52,12 @@ def box_for_mask_losses(
         if method.masks == "none":
             weights = (weights > 0).to(weights.dtype)
         if teacher is not None and method.masks != "none":
-            opinion = _upsampled(teacher.mask_logits[images], fine).softmax(1)
+            opinion = upsampled(teacher.mask_logits[images], fine).softmax(1)
             possible = candidate_sets(boxes, labels, num_things, num_values, fine, (1, 1))
             masks, weights = refine(masks, weights, opinion, possible, trust)
             weights = weights * derived.visible[images]
         if wanted.b4m_label:
-            terms["b4m_label"] = label_loss(_upsampled(logits, fine), masks, weights)
+            terms["b4m_label"] = label_loss(upsampled(logits, fine), masks, weights)
         if wanted.b4m_dice:
             terms["b4m_dice"] = Term(dice_loss(logits, masks.where(weights > 0, 255)), images.sum())
 
@@ -76,10 +75,6 @@ def box_for_mask_losses(
     if wanted.b4m_fill:
         terms["b4m_fill"] = filling_rate_loss(logits, boxes, labels, is_target, *rates, scale)
     return terms
-
-
-def _upsampled(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    return interpolate(at_least_float32(logits), size=size, mode="bilinear", align_corners=False)
 
 
 def _visible(visible: Tensor, size: tuple[int, int]) -> Tensor:

@@ -12,7 +12,7 @@ from bombo.data.label_space import LabelSpace
 class WeakMask(NamedTuple):
     """A semantic mask that is partly a guess.
 
-    Args:
+    Attributes:
         values: (H, W) uint8 in the values of the label space: 0 background, class index + 1, 255 = says nothing.
         weights: (H, W) float32, 0 to 1: the probability that the value is right; 0 where it says nothing.
     """

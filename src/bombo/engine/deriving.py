@@ -17,6 +17,7 @@ from bombo import distributed
 from bombo.box_for_mask.cache import Cached, default_folder, prepare
 from bombo.box_for_mask.filling_rate import filling_rates
 from bombo.box_for_mask.mask_file import MaskFile
+from bombo.box_for_mask.painting import union
 from bombo.box_for_mask.providers import provider_called
 from bombo.box_for_mask.weak_mask import LabelProvider
 from bombo.data.dataset import load
@@ -50,6 +51,9 @@ class Deriver:
     def __call__(self, record: Record, sample: Sample) -> Derived:
         """See `Derive`."""
         derived = Derived.nothing(sample.image)
+        if record.kind == "boxes" and record.boxes is not None and record.boxes.crowd.any():
+            crowds = union(record.boxes.boxes[record.boxes.crowd], (sample.image.shape[1], sample.image.shape[2]))
+            derived = replace(derived, visible=torch.from_numpy(~crowds))
         if record.kind == "boxes" and self.masks is not None and record.boxes is not None:
             image = sample.image.permute(1, 2, 0).numpy()
             provider = MaskFile(_mask_of(record, self.masks)) if isinstance(self.masks, Path) else self.masks
@@ -66,6 +70,7 @@ def chosen_method(settings: TrainSettings) -> Method:
     return method_of(
         settings.method,
         settings.losses or {},
+        pseudo_boxes=settings.pseudo_boxes,
         detection=settings.detection_weight > 0,
         segmentation=settings.segmentation_weight > 0,
     )
@@ -99,11 +104,12 @@ def make_derive(
             _look_for_all(boxed, masks)
         else:
             masks = Cached(masks, settings.cache or default_folder())
-            _prepare(boxed, masks, space, console)
+            make_masks(boxed, masks, space, console)
     return Deriver(space, masks, method.weights.any("m4b"), settings.void)
 
 
-def _prepare(records: Sequence[Record], cached: Cached, space: LabelSpace, console: Console) -> None:
+def make_masks(records: Sequence[Record], cached: Cached, space: LabelSpace, console: Console) -> None:
+    """Makes the masks of images with boxes and keeps them, by all processes together."""
     own, began = records[distributed.rank() :: distributed.world()], time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:

@@ -22,13 +22,13 @@ DEFAULT_LADDER: dict[str, dict[str, Any]] = {
     "faithful-b4m": {"method": "faithful", "losses": {"m4b_cls": 0.0, "m4b_box": 0.0}},
     "faithful-m4b": {"method": "faithful", "losses": {"b4m_label": 0.0}},
     "faithful": {"method": "faithful"},
-    "b4m": {"method": "b4m"},
-    "m4b": {"method": "m4b"},
+    "b4m": {"method": "b4m"},  # and m4b is faithful-m4b
     **{
         f"without-{loss}": {"method": "bombo", "losses": {loss: 0.0}}
         for loss, weight in METHODS["bombo"].weights.by_name().items()
         if weight
     },
+    "weighted-boxes": {"method": "bombo", "pseudo_boxes": "weighted"},
     "bombo": {"method": "bombo"},
     ORACLE: {"method": "skip"},
 }

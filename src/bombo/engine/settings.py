@@ -18,7 +18,7 @@ from bombo.engine.optimiser import OptimiserName
 from bombo.engine.run_folder import CONFIG, latest, read_config
 from bombo.errors import ConfigError, did_you_mean
 from bombo.losses.box_regression import BoxLoss
-from bombo.losses.method import MethodName, method_of
+from bombo.losses.method import MethodName, PseudoBoxWeights, method_of
 from bombo.mask_for_box.components import VoidPolicy
 from bombo.models.blocks import GROUP
 from bombo.models.network import SIZE_MULTIPLE
@@ -168,6 +168,8 @@ class _Weak(_Settings):
     """What one task's annotation teaches the other: `skip` nothing, `m4b` masks for boxes, `bombo` each the other."""
     losses: Annotated[dict[str, Weight] | None, BeforeValidator(_weights)] = None
     """Weights of single weak losses, instead of the method's: m4b_cls=0.25,m4b_neg=0.1"""
+    pseudo_boxes: PseudoBoxWeights = "hard"
+    """How boxes made of masks count: `hard` = each fully, `weighted` = as far as the network confirms them."""
     mask_provider: Word = "grabcut"
     """Makes masks of boxes: `grabcut`, `ellipse`, `fill`, `inner`, two that agree (`grabcut+ellipse`), or a folder."""
     cache: Path | None = None

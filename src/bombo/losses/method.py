@@ -10,6 +10,7 @@ from bombo.errors import ConfigError, did_you_mean
 
 MethodName = Literal["skip", "ssl", "faithful", "b4m", "m4b", "bombo"]
 Judge = Literal["none", "hard", "weighted"]
+PseudoBoxWeights = Literal["hard", "weighted"]
 
 
 @dataclass(frozen=True)
@@ -96,19 +97,25 @@ METHODS: Mapping[MethodName, Method] = {
     "ssl": Method(WeakWeights(ssl_mask=0.5, ssl_cls=0.5, ssl_box=0.5)),
     "faithful": Method(WeakWeights(**_FAITHFUL_B4M, **_FAITHFUL_M4B), boxes="hard"),
     "b4m": Method(WeakWeights(**_B4M), masks="weighted"),
-    "m4b": Method(WeakWeights(**_M4B), boxes="weighted"),
-    "bombo": Method(WeakWeights(**_B4M, **_M4B), masks="weighted", boxes="weighted"),
+    "m4b": Method(WeakWeights(**_M4B), boxes="hard"),
+    "bombo": Method(WeakWeights(**_B4M, **_M4B), masks="weighted", boxes="hard"),
 }
 
 
 def method_of(
-    name: MethodName, losses: Mapping[str, float], *, detection: bool = True, segmentation: bool = True
+    name: MethodName,
+    losses: Mapping[str, float],
+    *,
+    pseudo_boxes: PseudoBoxWeights = "hard",
+    detection: bool = True,
+    segmentation: bool = True,
 ) -> Method:
     """A preset with some of its weights replaced.
 
     Args:
         name: The preset.
         losses: Loss name → weight.
+        pseudo_boxes: How boxes made of masks count once the teacher has judged them.
         detection: Whether the detection head is trained at all; otherwise nothing teaches it.
         segmentation: The same of the segmentation head.
 
@@ -124,4 +131,5 @@ def method_of(
     taught = {
         n: w * (segmentation if n.startswith("b4m") or n == "ssl_mask" else detection) for n, w in weights.items()
     }
-    return replace(preset, weights=WeakWeights(**taught))
+    boxes = preset.boxes if preset.boxes == "none" else pseudo_boxes
+    return replace(preset, weights=WeakWeights(**taught), boxes=boxes)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from torch.nn.functional import interpolate
-
 from bombo.data.batch import Batch
 from bombo.data.label_space import VOID
 from bombo.distributed import count_over_processes
 from bombo.losses.cross_entropy import mask_cross_entropy
 from bombo.losses.dice import dice_loss
+from bombo.losses.resize import upsampled
 from bombo.losses.term import Term
 from bombo.models.network import Predictions
-from bombo.models.precision import at_least_float32
 
 
 def segmentation_losses(predictions: Predictions, batch: Batch, *, dice: bool = False) -> dict[str, Term]:
@@ -20,9 +18,8 @@ def segmentation_losses(predictions: Predictions, batch: Batch, *, dice: bool = 
     Returns:
         `seg_ce`, and `seg_dice` if wanted; their counts are numbers of images.
     """
-    masks = batch.masks[batch.has_mask]
-    logits = at_least_float32(predictions.mask_logits[batch.has_mask])
-    fine = interpolate(logits, size=masks.shape[-2:], mode="bilinear", align_corners=False)
+    masks, logits = batch.masks[batch.has_mask], predictions.mask_logits[batch.has_mask]
+    fine = upsampled(logits, (masks.shape[1], masks.shape[2]))
     normaliser = count_over_processes((masks != VOID).sum())
     images = batch.has_mask.sum()
     terms = {"seg_ce": Term(mask_cross_entropy(fine, masks, normaliser), images)}

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from bombo.box_for_mask.pixel_labels import label_loss
 from bombo.data.batch import Batch
 from bombo.data.label_space import VOID
 from bombo.losses.box_regression import BoxLoss
 from bombo.losses.method import Method
+from bombo.losses.resize import upsampled
 from bombo.losses.term import Term
 from bombo.mask_for_box.losses import box_stream_positives, proposals
 from bombo.mask_for_box.pseudo_box_loss import pseudo_box_losses
 from bombo.mask_for_box.pseudo_boxes import PseudoBoxes
 from bombo.models.network import Predictions
-from bombo.models.precision import at_least_float32
 
 SURE_PIXEL = 0.9  # probability from which a pixel's label is used
 SURE_BOX, POSSIBLE_BOX = 0.5, 0.2  # score from which a detection is a target; below it, no anchor on it is a negative
@@ -46,9 +45,9 @@ def self_training_losses(
     terms: dict[str, Term] = {}
     if wanted.ssl_mask:
         images = ~batch.has_mask
-        fine = batch.masks.shape[1:]
-        labels = _sure_pixels(_upsampled(teacher.mask_logits[images], fine), derived.visible[images])
-        logits = _upsampled(predictions.mask_logits[images], fine)
+        fine = (batch.masks.shape[1], batch.masks.shape[2])
+        labels = _sure_pixels(upsampled(teacher.mask_logits[images], fine), derived.visible[images])
+        logits = upsampled(predictions.mask_logits[images], fine)
         terms["ssl_mask"] = label_loss(logits, labels, torch.ones_like(labels, dtype=logits.dtype))
     if wanted.ssl_cls or wanted.ssl_box:
         images = ~batch.has_boxes
@@ -81,7 +80,3 @@ def _sure_boxes(teacher: Predictions, size: torch.Size) -> PseudoBoxes:
         region_labels=labels,
         trust=torch.zeros_like(weights),
     )
-
-
-def _upsampled(logits: Tensor, size: torch.Size) -> Tensor:
-    return interpolate(at_least_float32(logits), size=tuple(size), mode="bilinear", align_corners=False)
