@@ -36,6 +36,10 @@ class DataError(BomboError):
     """A file of the data set is missing, unreadable or inconsistent."""
 
 
+class MissingFileError(DataError):
+    """A file of the data set is not there."""
+
+
 class ConfigError(BomboError):
     """A setting is unknown or has a value that cannot be used."""
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import os
 import re
+import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from bombo.errors import BomboError
 
@@ -16,18 +18,31 @@ from bombo.errors import BomboError
 def atomic_write(path: Path, data: bytes | str) -> None:
     """Writes a whole file or nothing: whoever reads `path` sees the old content or the new, never a part.
 
-    The data goes to a temporary file beside `path`, is flushed to the disk and then takes the name. Missing parent
-    folders are made. Text is written as UTF-8 with line ends as given, the same bytes on every system.
+    Text is written as UTF-8 with line ends as given, the same bytes on every system.
 
     Raises:
         BomboError: The file cannot be written (disk full, no permission, ...); what `path` held before is untouched.
+    """
+    with atomic_file(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Opens a file that takes its name when the block is left without an error, as `atomic_write` says.
+
+    The data goes to a temporary file beside `path`, is flushed to the disk and then takes the name. Missing parent
+    folders are made.
+
+    Raises:
+        BomboError: The file cannot be written; what `path` held before is untouched.
     """
     temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("xb") as file:
-                file.write(data.encode() if isinstance(data, str) else data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())  # without it a power cut may leave the new name on an empty file
             temporary.replace(path)
@@ -39,6 +54,30 @@ def atomic_write(path: Path, data: bytes | str) -> None:
             where=str(path),
             fix="make room or check the permissions there, or write to another folder",
         ) from error
+
+
+@contextmanager
+def appearing_folder(path: Path) -> Iterator[Path]:
+    """Opens a folder to write in, which becomes `path` when the block is left without an error.
+
+    It has the same name, but lies in a hidden folder beside `path`; after an error nothing is left of it.
+
+    Raises:
+        BomboError: It cannot be written, or `path` is there and not empty.
+    """
+    hidden = path.absolute().parent / f".{uuid.uuid4().hex}.tmp"
+    try:
+        folder = hidden / path.absolute().name
+        folder.mkdir(parents=True)
+        yield folder
+        if path.exists():
+            path.rmdir()
+        folder.rename(path)
+    except OSError as error:
+        fix = "make room or check the permissions there, or write to another folder"
+        raise BomboError(f"cannot be written ({error.strerror or error})", where=str(path), fix=fix) from error
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
 
 
 def next_free(folder: Path, stem: str) -> Path:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from bombo.errors import DataError
+from bombo.errors import DataError, MissingFileError
+
+Box = tuple[float, float, float, float]
 
 
 def read_bytes(path: Path) -> bytes:
@@ -17,7 +19,9 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise DataError("file is missing", where=str(path), fix="restore it, or take the image off the list") from None
+        raise MissingFileError(
+            "file is missing", where=str(path), fix="restore it, or take the image off the list"
+        ) from None
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", where=str(path), fix="check its permissions") from None
 
@@ -59,9 +63,7 @@ def read_list(path: Path) -> dict[str, int]:
     return lines
 
 
-def clip_box(
-    box: tuple[float, float, float, float], size: tuple[int, int], where: str
-) -> tuple[float, float, float, float]:
+def clip_box(box: Box, size: tuple[int, int], where: str) -> Box:
     """Cuts a box to its image.
 
     Args:
@@ -89,6 +91,11 @@ def clip_box(
     return clipped
 
 
+def is_cut(before: Box, after: Box) -> bool:
+    """Whether `clip_box` took more off a box than numbers written with two decimals may be off by."""
+    return any(abs(one - other) > 0.01 for one, other in zip(before, after, strict=True))
+
+
 def require_file(path: Path, what: str, fix: str = "restore it, or take the image off the list") -> None:
     """Checks that a file is there.
 
@@ -96,4 +103,4 @@ def require_file(path: Path, what: str, fix: str = "restore it, or take the imag
         DataError: It is not.
     """
     if not path.is_file():
-        raise DataError(f"{what} is missing", where=str(path), fix=fix)
+        raise MissingFileError(f"{what} is missing", where=str(path), fix=fix)

@@ -11,12 +11,14 @@ from typing import Any, cast
 
 import numpy as np
 
-from bombo.data.annotation_io import clip_box, read_list, read_text, require_file
-from bombo.data.label_space import VOID, LabelSpace
+from bombo.data.annotation_io import clip_box, is_cut, read_list, read_text, require_file
+from bombo.data.label_space import VOID, VOID_NAMES, LabelSpace
 from bombo.data.masks import Outline, OutlineMask
 from bombo.data.sample import BoxAnnotation, Problems, Record
 from bombo.data.sources import CocoSource
 from bombo.errors import DataError
+
+_FLOAT_BITS = 1024
 
 
 def class_names(source: CocoSource) -> list[str]:
@@ -33,17 +35,25 @@ def forget_files() -> None:
     _parse.cache_clear()
 
 
-def read(source: CocoSource, space: LabelSpace, problems: Problems) -> list[Record]:
+def read(source: CocoSource, space: LabelSpace, problems: Problems, *, partial: bool = False) -> list[Record]:
     """Reads the images of a source; an image without annotations is annotated and empty.
 
     Categories count by name, never by id. Boxes are cut to the image. Crowds keep their class and are flagged; in
-    masks their pixels are void, except where another object lies.
+    masks their pixels are void, except where another object lies. `ignore`, as converters of VOC write it, is its
+    `difficult`.
+
+    Args:
+        source: The source.
+        space: Label space to map to, by name.
+        problems: Takes the errors of single images and annotations.
+        partial: An image with an object without segmentation counts as not annotated for segmentation, instead of
+            being an error.
 
     Raises:
         DataError: The JSON or the list is missing or malformed, or an image id stands twice. Errors of single images
             and annotations go to `problems`.
     """
-    reader = _CocoReader(source, space)
+    reader = _CocoReader(source, space, partial=partial)
     records = []
     for image in reader.listed(problems):
         try:
@@ -54,10 +64,10 @@ def read(source: CocoSource, space: LabelSpace, problems: Problems) -> list[Reco
 
 
 class _CocoReader:
-    def __init__(self, source: CocoSource, space: LabelSpace) -> None:
-        self.source, self.space, self.path = source, space, source.annotations
+    def __init__(self, source: CocoSource, space: LabelSpace, *, partial: bool = False) -> None:
+        self.source, self.space, self.path, self.partial = source, space, source.annotations, partial
         self.categories = _categories(source)
-        content = _content(source)
+        content = parsed(source)
         self.images: dict[Any, dict[str, Any]] = {}
         for image in content["images"]:
             number = _id(image, "id", self.path, "an image")
@@ -100,37 +110,52 @@ class _CocoReader:
         path = self.source.images / file_name
         require_file(path, "the image")
         items = self.annotations.get(image["id"], [])
-        boxes = self._boxes(items, size) if self.source.use_boxes else None
-        mask = self._mask(items, size, where) if self.source.use_masks else None
+        outlines = [self._outline(item, size) for item in items] if self.source.use_masks else None
+        boxes = self._boxes(items, size, outlines) if self.source.use_boxes else None
+        whole = None if outlines is None or None in outlines else tuple(one for one in outlines if one is not None)
+        mask = None if whole is None else OutlineMask(whole, size, where)
         return Record(path, boxes, mask, Path(file_name).stem, size, where, entry=file_name)
 
-    def _boxes(self, items: list[dict[str, Any]], size: tuple[int, int]) -> BoxAnnotation:
-        boxes, labels, crowd, areas = [], [], [], []
-        for item in items:
+    def _boxes(
+        self, items: list[dict[str, Any]], size: tuple[int, int], outlines: list[Outline | None] | None
+    ) -> BoxAnnotation:
+        boxes, labels, crowd, difficult, areas, kept, cut = [], [], [], [], [], list[Outline | None](), 0
+        for item, outline in zip(items, outlines or [None] * len(items), strict=True):
             name, box = self._name(item), item.get("bbox")
-            if not (isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))):
+            if not (isinstance(box, list) and len(box) == 4 and all(map(is_number, box))):
                 fix = "write [x, y, width, height]"
                 raise DataError(f"bbox is {box}, four numbers were expected", where=self._place(item), fix=fix)
             x, y, width, height = map(float, box)
-            x1, y1, x2, y2 = clip_box((x, y, x + width, y + height), size, self._place(item))
-            label = self.space.label(name)
+            whole = (x, y, x + width, y + height)
+            x1, y1, x2, y2 = clip_box(whole, size, self._place(item))
+            cut += is_cut(whole, (x1, y1, x2, y2))
+            # void, as `bombo convert` writes it, is no region: its rectangle may hold the whole image
+            label = None if item.get("iscrowd") and name.lower() in VOID_NAMES else self.space.label(name)
             if label is not None:
                 boxes.append((x1, y1, x2, y2))
                 labels.append(label)
                 crowd.append(bool(item.get("iscrowd", 0)))
+                difficult.append(bool(item.get("ignore", 0)) and not crowd[-1])
+                kept.append(outline)
                 area = item.get("area")
                 known = isinstance(area, int | float) and 0 < area < math.inf
                 areas.append(float(cast(float, area)) if known else (x2 - x1) * (y2 - y1))
-        return BoxAnnotation.build(boxes, labels, crowd=crowd, areas=areas)
+        return BoxAnnotation.build(
+            boxes,
+            labels,
+            difficult=difficult,
+            crowd=crowd,
+            areas=areas,
+            outlines=None if outlines is None else kept,
+            cut=cut,
+        )
 
-    def _mask(self, items: list[dict[str, Any]], size: tuple[int, int], where: str) -> OutlineMask:
-        outlines = []
-        for item in items:
-            name, crowd = self._name(item), bool(item.get("iscrowd", 0))
-            value = VOID if crowd and name in self.space.names else self.space.mask_value(name)
-            shape = _shape(item.get("segmentation"), size, self._place(item))
-            outlines.append(Outline(value, shape, crowd, self._place(item)))
-        return OutlineMask(tuple(outlines), size, where)
+    def _outline(self, item: dict[str, Any], size: tuple[int, int]) -> Outline | None:
+        name, crowd, segmentation = self._name(item), bool(item.get("iscrowd", 0)), item.get("segmentation")
+        if self.partial and not segmentation:
+            return None
+        value = VOID if crowd and name in self.space.names else self.space.mask_value(name)
+        return Outline(value, _shape(segmentation, size, self._place(item)), crowd, self._place(item))
 
     def _name(self, item: dict[str, Any]) -> str:
         number = item.get("category_id")
@@ -158,7 +183,7 @@ def _shape(segmentation: Any, size: tuple[int, int], where: str) -> list[np.ndar
             raise DataError(f"RLE size {declared} is not the image's {list(size)}", where=where, fix=fix)
         whole = isinstance(counts, str | bytes) or (
             isinstance(counts, list)
-            and all(_is_number(count) and count >= 0 for count in counts)
+            and all(is_number(count) and count >= 0 for count in counts)
             and sum(counts) == size[0] * size[1]
         )
         if not whole:
@@ -175,8 +200,9 @@ def _shape(segmentation: Any, size: tuple[int, int], where: str) -> list[np.ndar
     return polygons
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def is_number(value: Any) -> bool:
+    """Whether a value of the JSON is a number that a float can hold; true and false are none."""
+    return isinstance(value, float) or (type(value) is int and value.bit_length() < _FLOAT_BITS)
 
 
 def _id(entry: dict[str, Any], key: str, path: Path, what: str) -> int | str:
@@ -188,7 +214,7 @@ def _id(entry: dict[str, Any], key: str, path: Path, what: str) -> int | str:
 
 def _categories(source: CocoSource) -> dict[Any, str]:
     categories: dict[Any, str] = {}
-    for entry in _content(source)["categories"]:
+    for entry in parsed(source)["categories"]:
         number, name = (_id(entry, key, source.annotations, "a category") for key in ("id", "name"))
         if number in categories:
             fix = "give every category its own id"
@@ -197,7 +223,12 @@ def _categories(source: CocoSource) -> dict[Any, str]:
     return categories
 
 
-def _content(source: CocoSource) -> dict[str, list[dict[str, Any]]]:
+def parsed(source: CocoSource) -> dict[str, list[dict[str, Any]]]:
+    """The file's `images`, `annotations` and `categories`, as they stand.
+
+    Raises:
+        DataError: It is missing or no instances JSON.
+    """
     return _parse(source.annotations, source.annotations.stat().st_mtime_ns)
 
 

@@ -94,7 +94,7 @@ def label_space(data: DataFile) -> LabelSpace:
         ConfigError: A chosen class is in none of the sources, or the names cannot be classes.
         DataError: A file that names a source's classes is missing or malformed.
     """
-    found = dict.fromkeys(name for source in (*data.train, *data.val, *data.test) for name in _class_names(source))
+    found = dict.fromkeys(name for source in (*data.train, *data.val, *data.test) for name in class_names(source))
     classes = [name for name in found if name.lower() not in BACKGROUND_NAMES + VOID_NAMES]
     try:
         return LabelSpace.choose(classes, classes=data.classes, stuff=data.stuff, others=data.others)
@@ -103,7 +103,9 @@ def label_space(data: DataFile) -> LabelSpace:
         raise ConfigError(error.message, where=where, fix=error.fix) from None
 
 
-def read_split(data: DataFile, split: Split, space: LabelSpace, *, skip_bad: bool = False) -> DataSet:
+def read_split(
+    data: DataFile, split: Split, space: LabelSpace, *, skip_bad: bool = False, partial: bool = False
+) -> DataSet:
     """Reads what the sources of one split know of their images. No pixel is decoded yet.
 
     Args:
@@ -111,6 +113,8 @@ def read_split(data: DataFile, split: Split, space: LabelSpace, *, skip_bad: boo
         split: Which of its lists.
         space: Label space to map to, by name.
         skip_bad: Leave out images whose files are missing, unreadable or inconsistent, instead of raising.
+        partial: What an image lacks (a mask, a label file, the outline of an object) counts as not annotated, instead
+            of being an error; an image without any annotation still is one.
 
     Raises:
         ConfigError: The data file has no sources for this split.
@@ -122,7 +126,7 @@ def read_split(data: DataFile, split: Split, space: LabelSpace, *, skip_bad: boo
         raise ConfigError(f"there are no sources for `{split}`", where=str(data.path), fix=fix)
     problems = Problems()
     try:
-        parts = [_read(source, split, space, problems) for source in sources]
+        parts = [read_source(source, split, space, problems, partial=partial) for source in sources]
     finally:
         coco.forget_files()
     records = _with_distinct_names(parts)
@@ -130,7 +134,12 @@ def read_split(data: DataFile, split: Split, space: LabelSpace, *, skip_bad: boo
     return DataSet(records, problems.errors)
 
 
-def _class_names(source: Source) -> list[str]:
+def class_names(source: Source) -> list[str]:
+    """Names the classes of one source.
+
+    Raises:
+        ConfigError, DataError: A file that names them is missing or malformed.
+    """
     match source:
         case VocSource():
             return voc.class_names(source)
@@ -142,14 +151,17 @@ def _class_names(source: Source) -> list[str]:
             return folder.class_names(source)
 
 
-def _read(source: Source, split: Split, space: LabelSpace, problems: Problems) -> list[Record]:
+def read_source(
+    source: Source, split: Split, space: LabelSpace, problems: Problems, *, partial: bool = False
+) -> list[Record]:
+    """Reads the images of one source; errors of single images go to `problems`, the others are raised."""
     match source:
         case VocSource():
-            return voc.read(source, space, problems)
+            return voc.read(source, space, problems, partial=partial)
         case CocoSource():
-            return coco.read(source, space, problems)
+            return coco.read(source, space, problems, partial=partial)
         case YoloSource():
-            return yolo.read(source, space, problems, split)
+            return yolo.read(source, space, problems, split, partial=partial)
         case FolderSource():
             return folder.read(source, space, problems)
 

@@ -22,7 +22,7 @@ class Derived:
         plain: (3, H, W) uint8 image as augmented but without changes of colour: what a teacher looks at.
         masks: (H, W) uint8 mask values derived from boxes; void where they say nothing.
         weights: (H, W) float32, how far each pixel of `masks` is to be trusted, 0 to 1.
-        visible: (H, W) bool, False in the padding of a view.
+        visible: (H, W) bool, False where no weak loss may speak: in the padding of a view, in crowds.
         boxes: (M, 4) float32 xyxy, derived from a mask; in a batch zero rows are padding.
         labels: (M,) int64 class index of the boxes.
     """

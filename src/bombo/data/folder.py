@@ -10,7 +10,7 @@ from bombo.data.label_space import LabelSpace
 from bombo.data.masks import MaskCodes, MaskFile
 from bombo.data.sample import Problems, Record
 from bombo.data.sources import FolderSource
-from bombo.errors import DataError
+from bombo.errors import DataError, MissingFileError
 
 
 def class_names(source: FolderSource) -> list[str]:
@@ -34,9 +34,9 @@ def read(source: FolderSource, space: LabelSpace, problems: Problems) -> list[Re
         "what is no class can be mapped to `background` or `void`",
         binary=isinstance(source.names, list) and len(source.names) == 1,
     )
-    images, masks = _by_stem(source.images), _by_stem(source.masks)
+    images, masks = by_stem(source.images), by_stem(source.masks)
     records = []
-    for stem, where in _listed(source, images):
+    for stem, where in listed(source, images):
         try:
             records.append(_pair(stem, where, source, images, masks, codes))
         except DataError as error:
@@ -53,10 +53,12 @@ def _pair(
     codes: MaskCodes,
 ) -> Record:
     if stem not in images:
-        raise DataError(f"there is no image {stem!r} in {source.images}", where=where, fix="correct the list")
+        raise MissingFileError(f"there is no image {stem!r} in {source.images}", where=where, fix="correct the list")
     if stem not in masks:
         fix = "add it, or leave the image out with a `list`"
-        raise DataError(f"there is no mask {stem}.png for it in {source.masks}", where=str(images[stem][0]), fix=fix)
+        raise MissingFileError(
+            f"there is no mask {stem}.png for it in {source.masks}", where=str(images[stem][0]), fix=fix
+        )
     for paths in (images[stem], masks[stem]):
         if len(paths) > 1:
             fix = "rename one: images and masks are paired by name without suffix"
@@ -64,7 +66,7 @@ def _pair(
     return Record(images[stem][0], None, MaskFile(masks[stem][0], codes), stem, where=str(masks[stem][0]), entry=stem)
 
 
-def _listed(source: FolderSource, images: dict[str, list[Path]]) -> list[tuple[str, str]]:
+def listed(source: FolderSource, images: dict[str, list[Path]]) -> list[tuple[str, str]]:
     """Names without suffix, and the place each is named at."""
     if source.list_file is None:
         return [(stem, str(source.images)) for stem in images]
@@ -72,7 +74,12 @@ def _listed(source: FolderSource, images: dict[str, list[Path]]) -> list[tuple[s
     return [(_stem(entry), f"{source.list_file}, line {line}") for entry, line in lines.items()]
 
 
-def _by_stem(folder: Path) -> dict[str, list[Path]]:
+def by_stem(folder: Path) -> dict[str, list[Path]]:
+    """The images of a folder by their names without suffix.
+
+    Raises:
+        DataError: There are none.
+    """
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in IMAGE_SUFFIXES:

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from bombo.errors import DataError
+from bombo.errors import DataError, MissingFileError
 
 _STRETCH: dict[object, int] = {"L;2": 85, "L;4": 17}  # Pillow multiplies grey levels of 2 and 4 bits, to show them
+_ORIENTATION = 0x0112  # EXIF tag
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2"))
 
 
@@ -74,6 +75,17 @@ def read_mask_pixels(path: Path) -> np.ndarray:
         raise DataError(f"image mode {upright.mode} cannot be a mask", where=str(path), fix="save it as an 8-bit PNG")
 
 
+def palette(path: Path) -> np.ndarray | None:
+    """(N, 3) uint8, the colours that the values of a palette image are shown in; None for other kinds of image.
+
+    Raises:
+        DataError: The file is missing or no image.
+    """
+    with _opened(path) as image:
+        colours = image.getpalette("RGB") if image.mode == "P" else None
+        return None if colours is None else np.array(colours, np.uint8).reshape(-1, 3)
+
+
 def image_size(path: Path) -> tuple[int, int]:
     """(height, width) as shown, read from the header only.
 
@@ -83,8 +95,19 @@ def image_size(path: Path) -> tuple[int, int]:
     with _opened(path) as image:
         width, height = image.size
         # orientations 5 to 8 swap the axes; Pillow turns the size of TIFF files by itself
-        turned = image.format != "TIFF" and image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+        turned = image.format != "TIFF" and image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
         return (width, height) if turned else (height, width)
+
+
+def orientation(path: Path) -> int:
+    """EXIF orientation from the header: 1 is upright as stored, 2 to 8 are turned or mirrored when shown.
+
+    Raises:
+        DataError: The file is missing or no image.
+    """
+    with _opened(path) as image:
+        value = image.getexif().get(_ORIENTATION, 1)
+        return value if isinstance(value, int) else 1  # a damaged block may hold anything
 
 
 @contextmanager
@@ -98,7 +121,9 @@ def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
     except DataError:
         raise
     except FileNotFoundError:
-        raise DataError("file is missing", where=str(path), fix="restore it, or take the image off the list") from None
+        raise MissingFileError(
+            "file is missing", where=str(path), fix="restore it, or take the image off the list"
+        ) from None
     except Image.DecompressionBombError as error:
         raise DataError(f"image is too large to be safe ({error})", where=str(path), fix="downscale it") from None
     except Exception as error:  # damaged files make decoders raise almost anything

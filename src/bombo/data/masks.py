@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -68,6 +69,22 @@ class MaskCodes:
             kind = "value" if pixels.ndim == 2 else "colour"
             raise DataError(f"{kind} {shown} ({unknown.sum():,} px) is no class", where=where, fix=self._fix)
         return mapped.astype(np.uint8)
+
+    def expects(self, pixels: np.ndarray) -> bool:
+        """Whether files hold what these pixels are: values (H, W), or colours (H, W, 3)."""
+        return (self._of_value if pixels.ndim == 2 else self._of_colour) is not None
+
+    def unnamed(self, pixels: np.ndarray) -> dict[str, int]:
+        """Stored values or colours that have no name → their number of pixels, the most frequent first.
+
+        Args:
+            pixels: (H, W) or (H, W, 3) uint8, as `expects` says.
+        """
+        named = self._of_value[pixels] if pixels.ndim == 2 and self._of_value is not None else None
+        mapped = self._translate_colours(pixels, "") if named is None else named
+        stored, counts = np.unique(pixels[mapped == _NO_CLASS], axis=0, return_counts=True)
+        order = np.argsort(-counts, kind="stable")
+        return {str(value): int(count) for value, count in zip(stored[order].tolist(), counts[order], strict=True)}
 
     def _translate_values(self, pixels: np.ndarray, where: str) -> np.ndarray:
         if self._of_value is None:
@@ -153,7 +170,7 @@ class OutlineMask:
                 fix="replace the image, or correct the declared size",
             )
         canvas = np.full(size, BACKGROUND, np.uint8)
-        regions = [(outline, _encode(outline, size)) for outline in self.outlines]
+        regions = [(outline, encoded(outline, size)) for outline in self.outlines]
         regions.sort(key=lambda region: (region[0].crowd, int(coco_mask.area(region[1]))), reverse=True)
         for outline, rle in regions:
             try:
@@ -163,7 +180,16 @@ class OutlineMask:
         return canvas
 
 
-def _encode(outline: Outline, size: tuple[int, int]) -> dict[str, object]:
+def encoded(outline: Outline, size: tuple[int, int]) -> dict[str, Any]:
+    """An outline as a COCO RLE dictionary.
+
+    Args:
+        outline: Its polygons are filled, parts of one object together.
+        size: (height, width) of the image.
+
+    Raises:
+        DataError: It cannot be decoded.
+    """
     shape = outline.shape
     try:
         if isinstance(shape, list):

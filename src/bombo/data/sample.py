@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bombo.data.masks import Outline
 from bombo.errors import DataError
 
 
@@ -41,6 +42,8 @@ class BoxAnnotation:
         difficult: (N,) bool, VOC's flag; never counted in evaluation.
         crowd: (N,) bool, COCO's iscrowd: a region with several objects.
         areas: (N,) float32 object area in pixels, as COCO's size classes use it; box area where none is known.
+        outlines: N outlines, None for an object without; empty where the source was read without its masks.
+        cut: How many boxes reached outside their image and were cut to it.
     """
 
     boxes: np.ndarray
@@ -48,6 +51,8 @@ class BoxAnnotation:
     difficult: np.ndarray
     crowd: np.ndarray
     areas: np.ndarray
+    outlines: tuple[Outline | None, ...] = ()
+    cut: int = 0
 
     @classmethod
     def build(
@@ -58,6 +63,8 @@ class BoxAnnotation:
         difficult: list[bool] | None = None,
         crowd: list[bool] | None = None,
         areas: list[float] | None = None,
+        outlines: list[Outline | None] | None = None,
+        cut: int = 0,
     ) -> BoxAnnotation:
         """Makes the arrays from lists; flags default to False and areas to the boxes' areas."""
         array = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)
@@ -68,6 +75,8 @@ class BoxAnnotation:
             np.asarray(difficult if difficult is not None else [False] * len(array), dtype=bool),
             np.asarray(crowd if crowd is not None else [False] * len(array), dtype=bool),
             np.asarray(areas, dtype=np.float32) if areas is not None else box_areas,
+            tuple(outlines or ()),
+            cut,
         )
 
     def __len__(self) -> int:

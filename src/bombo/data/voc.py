@@ -10,12 +10,12 @@ from xml.etree.ElementTree import Element, ParseError, TreeBuilder  # trees only
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
-from bombo.data.annotation_io import clip_box, read_bytes, read_list, read_text, require_file
+from bombo.data.annotation_io import Box, clip_box, is_cut, read_bytes, read_list, read_text, require_file
 from bombo.data.label_space import BACKGROUND_NAMES, LabelSpace
 from bombo.data.masks import Colour, MaskCodes, MaskFile
 from bombo.data.sample import BoxAnnotation, Problems, Record
 from bombo.data.sources import VocSource
-from bombo.errors import DataError, did_you_mean
+from bombo.errors import DataError, MissingFileError, did_you_mean
 
 # fmt: off
 VOC_CLASSES = [  # in the order of the development kit: mask value = position + 1
@@ -36,17 +36,24 @@ def class_names(source: VocSource) -> list[str]:
     return source.names or list(_label_map(source)) or VOC_CLASSES
 
 
-def read(source: VocSource, space: LabelSpace, problems: Problems) -> list[Record]:
+def read(source: VocSource, space: LabelSpace, problems: Problems, *, partial: bool = False) -> list[Record]:
     """Reads the images of a source; masks are decoded later.
 
     Coordinates of VOC count pixels from 1 and include the last one, so the box's edges are (xmin - 1, ymin - 1, xmax,
     ymax); they may be fractional. Boxes are cut to the image. An object whose class the source does not know is an
     error, since leaving it out would call it background.
 
+    Args:
+        source: The source.
+        space: Label space to map to, by name.
+        problems: Takes the errors of single images.
+        partial: An image without an XML or without a mask counts as not annotated for that task, instead of being an
+            error; one without both still is.
+
     Raises:
         DataError: The list or `labelmap.txt` is missing or malformed. Errors of single images go to `problems`.
     """
-    reader = _VocReader(source, space)
+    reader = VocReader(source, space, partial=partial)
     records = []
     for name, where in reader.listed():
         try:
@@ -56,9 +63,11 @@ def read(source: VocSource, space: LabelSpace, problems: Problems) -> list[Recor
     return records
 
 
-class _VocReader:
-    def __init__(self, source: VocSource, space: LabelSpace) -> None:
-        self.source, self.space, self.known = source, space, class_names(source)
+class VocReader:
+    """Reads the images of one source, one at a time."""
+
+    def __init__(self, source: VocSource, space: LabelSpace, *, partial: bool = False) -> None:
+        self.source, self.space, self.known, self.partial = source, space, class_names(source), partial
         colours = {colour: name for name, colour in _label_map(source).items()}
         self.codes = MaskCodes(
             space,
@@ -81,79 +90,90 @@ class _VocReader:
         for row, line in read_list(self.source.list_file).items():
             name, _, flag = row.rpartition(" ")
             # in lists of one class (cat_train.txt) a second column says: 1 holds it, 0 only difficult ones, -1 does not
-            if flag not in ("-1", "0", "1") or not name or self._file(row) is not None:
+            if flag not in ("-1", "0", "1") or not name or self.file(row) is not None:
                 name, flag = row, "1"  # an image's name may hold spaces, and even end in " 1"
             if flag != "-1":
                 images.append((name.strip(), f"{self.source.list_file}, line {line}"))
         return images
 
     def read(self, name: str, listed: str) -> Record:
+        """Reads one image.
+
+        Raises:
+            DataError: A file of it is missing or malformed.
+        """
         image = self._image(name, listed)
         boxes, mask, size = None, None, None
-        if self.source.use_boxes:
-            path = self.source.root / "Annotations" / f"{name}.xml"
-            size, boxes = self._boxes(path)
-        if self.source.use_masks:
-            path = self.source.root / "SegmentationClass" / f"{name}.png"
+        annotation = path = self.source.root / "Annotations" / f"{name}.xml"
+        mask_file = self.source.root / "SegmentationClass" / f"{name}.png"
+        if self.source.use_boxes and (annotation.is_file() or not (self.partial and mask_file.is_file())):
+            size, boxes = self._boxes(annotation)
+        if self.source.use_masks and (mask_file.is_file() or not (self.partial and boxes is not None)):
+            path = mask_file
             require_file(path, "the mask", "name a `list` of images that have masks, or write `use: boxes`")
             mask = MaskFile(path, self.codes)
         return Record(image, boxes, mask, name, size, where=str(path), entry=name)
 
     def _image(self, name: str, listed: str) -> Path:
-        path = self._file(name)
+        path = self.file(name)
         if path is None:
             missing = self.source.root / "JPEGImages" / f"{name}.jpg"
-            raise DataError(f"image {missing} is missing", where=listed, fix="restore it, or take it off the list")
+            raise MissingFileError(
+                f"image {missing} is missing", where=listed, fix="restore it, or take it off the list"
+            )
         return path
 
-    def _file(self, name: str) -> Path | None:
+    def file(self, name: str) -> Path | None:
+        """Path of an image, None if there is none."""
         paths = (self.source.root / "JPEGImages" / f"{name}{suffix}" for suffix in _IMAGE_SUFFIXES)
         return next((path for path in paths if path.is_file()), None)
 
     def _boxes(self, path: Path) -> tuple[tuple[int, int], BoxAnnotation]:
-        annotation = _parse(path)
+        annotation = parse(path)
         size = _size(annotation, path)
-        boxes, labels, difficult = [], [], []
+        boxes, labels, difficult, cut = [], [], [], 0
         for item in annotation.findall("object"):
             name = _text(item, "name", path)
             if name not in self.known:
                 raise DataError(
                     f"object {name!r} is no class of this source. {did_you_mean(name, self.known)}",
-                    where=_place(item, path),
+                    where=place_of(item, path),
                     fix="correct the name, or list the source's classes under `names:`",
                 )
-            box = _box(item, size, path)
+            whole = _box(item, path)
+            box = clip_box(whole, size, place_of(item.find("bndbox"), path))
+            cut += is_cut(whole, box)
             label = self.space.label(name)
             if label is not None:
                 boxes.append(box)
                 labels.append(label)
                 difficult.append(item.findtext("difficult", "0").strip() == "1")
-        return size, BoxAnnotation.build(boxes, labels, difficult=difficult)
+        return size, BoxAnnotation.build(boxes, labels, difficult=difficult, cut=cut)
 
 
-def _box(item: Element, size: tuple[int, int], path: Path) -> tuple[float, float, float, float]:
+def _box(item: Element, path: Path) -> Box:
     corners = item.find("bndbox")
     if corners is None:
-        raise DataError("the object has no <bndbox>", where=_place(item, path), fix="add it, or remove the object")
+        raise DataError("the object has no <bndbox>", where=place_of(item, path), fix="add it, or remove the object")
     xmin, ymin, xmax, ymax = (_number(corners, tag, path) for tag in ("xmin", "ymin", "xmax", "ymax"))
     for low, high, axis in ((xmin, xmax, "x"), (ymin, ymax, "y")):
         if high < low:
             raise DataError(
                 f"<{axis}max> {high:g} is smaller than <{axis}min> {low:g}",
-                where=_place(corners, path),
+                where=place_of(corners, path),
                 fix="correct or remove the box",
             )
-    return clip_box((xmin - 1, ymin - 1, xmax, ymax), size, _place(corners, path))
+    return xmin - 1, ymin - 1, xmax, ymax
 
 
 def _size(annotation: Element, path: Path) -> tuple[int, int]:
     item = annotation.find("size")
     if item is None:
-        raise DataError("<size> is missing", where=_place(annotation, path), fix="add the image's width and height")
+        raise DataError("<size> is missing", where=place_of(annotation, path), fix="add the image's width and height")
     height, width = (_number(item, tag, path) for tag in ("height", "width"))
     if height < 1 or width < 1:
         raise DataError(
-            f"<size> says {width:g} x {height:g} pixels", where=_place(item, path), fix="write the image's size"
+            f"<size> says {width:g} x {height:g} pixels", where=place_of(item, path), fix="write the image's size"
         )
     return int(height), int(width)
 
@@ -165,7 +185,7 @@ def _number(parent: Element, tag: str, path: Path) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        place = _place(parent.find(tag), path)
+        place = place_of(parent.find(tag), path)
         raise DataError(f'<{tag}> is "{text}", a finite number was expected', where=place, fix="correct it")
     return value
 
@@ -173,7 +193,7 @@ def _number(parent: Element, tag: str, path: Path) -> float:
 def _text(parent: Element, tag: str, path: Path) -> str:
     text = parent.findtext(tag, "").strip()
     if not text:
-        place = _place(parent, path)
+        place = place_of(parent, path)
         raise DataError(f"<{parent.tag}> has no <{tag}>", where=place, fix=f"add <{tag}>")
     return text
 
@@ -187,11 +207,17 @@ class _NumberedTree(TreeBuilder):
         return super().start(tag, {**attrs, "line": str(self.parser.parser.CurrentLineNumber)})
 
 
-def _place(item: Element | None, path: Path) -> str:
+def place_of(item: Element | None, path: Path) -> str:
+    """Names an element by file and line."""
     return str(path) if item is None else f"{path}, line {item.get('line')}"
 
 
-def _parse(path: Path) -> Element:
+def parse(path: Path) -> Element:
+    """Reads an annotation; `place_of` names where its elements stand.
+
+    Raises:
+        DataError: It is missing, no XML, or holds entities.
+    """
     tree = _NumberedTree()
     tree.parser = parser = DefusedXMLParser(target=tree)
     try:

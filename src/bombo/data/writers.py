@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import yaml
@@ -15,6 +14,7 @@ from pycocotools import mask as rle
 
 from bombo.data.label_space import VOID
 from bombo.data.scenes import STUFF, THINGS, Scene, make_scene
+from bombo.data.spelling import VocObject, label_map, lines, mask_png, voc_xml, yolo_box
 from bombo.errors import ConfigError
 
 _NAMES = THINGS + STUFF
@@ -71,19 +71,16 @@ def write_voc(scenes: Mapping[str, Sequence[Scene]], root: Path, *, void_rim: in
     images, annotations, masks, lists = _folders(
         root, "JPEGImages", "Annotations", "SegmentationClass", "ImageSets/Main"
     )
-    palette = _voc_palette()
     for name, scene in _named(scenes):
         _write_image(scene, images / f"{name}.jpg")
-        _write_xml(scene, name, annotations / f"{name}.xml")
+        objects = [VocObject(THINGS[c], _whole(box)) for c, box in zip(scene.labels, scene.boxes, strict=True)]
+        xml = voc_xml(root.name, f"{name}.jpg", scene.mask.shape, objects, masked=True)  # type: ignore[arg-type]
+        (annotations / f"{name}.xml").write_bytes(xml)
         values = np.where(_rim(scene.instances, void_rim), VOID, scene.mask).astype(np.uint8)
-        mask = Image.fromarray(values)
-        mask.putpalette(palette.tobytes())
-        mask.save(masks / f"{name}.png")
+        (masks / f"{name}.png").write_bytes(mask_png(values))
     for list_name in scenes:
         _write_lines(lists / f"{list_name}.txt", [name for name, _ in _named({list_name: scenes[list_name]})])
-    colours = [",".join(map(str, colour)) for colour in palette[: len(_NAMES) + 1].tolist()]
-    rows = [f"{name}:{colour}::" for name, colour in zip(("background", *_NAMES), colours, strict=True)]
-    _write_lines(root / "labelmap.txt", ["# label:color_rgb:parts:actions", *rows])
+    (root / "labelmap.txt").write_text(label_map(_NAMES), encoding="utf-8")
 
 
 def write_coco(scenes: Mapping[str, Sequence[Scene]], root: Path) -> None:
@@ -133,9 +130,12 @@ def write_yolo(scenes: Mapping[str, Sequence[Scene]], root: Path) -> None:
         images, labels, masks = _folders(root, *(f"{kind}/{list_name}" for kind in ("images", "labels", "masks")))
         for name, scene in _named({list_name: scenes[list_name]}):
             _write_image(scene, images / f"{name}.jpg")
-            _write_lines(labels / f"{name}.txt", _yolo_rows(scene))
+            rows = [
+                yolo_box(c, _whole(box), scene.mask.shape) for c, box in zip(scene.labels, scene.boxes, strict=True)
+            ]  # type: ignore[arg-type]
+            _write_lines(labels / f"{name}.txt", rows)
             values = np.where(scene.mask == 0, len(_NAMES), scene.mask - 1).astype(np.uint8)
-            Image.fromarray(values).save(masks / f"{name}.png")
+            (masks / f"{name}.png").write_bytes(mask_png(values, palette=False))
     names = dict(enumerate((*_NAMES, "background")))
     content = {"path": str(root.resolve()), **splits, "names": names, "masks_dir": "masks"}
     (root / "data.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
@@ -158,38 +158,13 @@ def _write_image(scene: Scene, path: Path) -> None:
     Image.fromarray(scene.image).save(path, quality=95, subsampling=0)  # small things keep their colours
 
 
-def _write_lines(path: Path, lines: list[str]) -> None:
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+def _write_lines(path: Path, rows: list[str]) -> None:
+    path.write_text(lines(rows), encoding="utf-8")
 
 
-def _write_xml(scene: Scene, name: str, path: Path) -> None:
-    height, width = scene.mask.shape
-    root = ElementTree.Element("annotation")
-    _add(root, folder=path.parent.parent.name, filename=f"{name}.jpg", segmented=1)
-    _add(ElementTree.SubElement(root, "size"), width=width, height=height, depth=3)
-    for label, box in zip(scene.labels, scene.boxes, strict=True):
-        x1, y1, x2, y2 = (int(edge) for edge in box)
-        item = ElementTree.SubElement(root, "object")
-        cut = min(x1, y1) == 0 or x2 == width or y2 == height
-        _add(item, name=THINGS[label], pose="Unspecified", truncated=int(cut), difficult=0)
-        # VOC counts pixels from 1 and names the last one inside
-        _add(ElementTree.SubElement(item, "bndbox"), xmin=x1 + 1, ymin=y1 + 1, xmax=x2, ymax=y2)
-    ElementTree.indent(root)
-    ElementTree.ElementTree(root).write(path, encoding="utf-8")
-
-
-def _add(parent: ElementTree.Element, **children: object) -> None:
-    for tag, text in children.items():
-        ElementTree.SubElement(parent, tag).text = str(text)
-
-
-def _voc_palette() -> np.ndarray:
-    """(256, 3) uint8, VOC's colour map: the bits of the index, dealt out to red, green and blue from the top."""
-    index, palette = np.arange(256), np.zeros((256, 3), dtype=np.uint8)
-    for bit in range(8):
-        channel, height = bit % 3, 7 - bit // 3
-        palette[:, channel] |= ((index >> bit & 1) << height).astype(np.uint8)
-    return palette
+def _whole(box: np.ndarray) -> tuple[int, int, int, int]:
+    x1, y1, x2, y2 = (int(edge) for edge in box)
+    return x1, y1, x2, y2
 
 
 def _rim(instances: np.ndarray, width: int) -> np.ndarray:
@@ -219,12 +194,3 @@ def _coco_object(scene: Scene, index: int) -> dict[str, object]:
         "area": int(pixels.sum()),
         "segmentation": {"size": list(pixels.shape), "counts": encoded["counts"].decode("ascii")},
     }
-
-
-def _yolo_rows(scene: Scene) -> list[str]:
-    height, width = scene.mask.shape
-    scale = np.array((width, height, width, height))
-    rows = []
-    for label, (x1, y1, x2, y2) in zip(scene.labels, scene.boxes / scale, strict=True):
-        rows.append(f"{label} {(x1 + x2) / 2:.8f} {(y1 + y2) / 2:.8f} {x2 - x1:.8f} {y2 - y1:.8f}")
-    return rows

@@ -10,18 +10,18 @@ from typing import Literal, cast
 
 import numpy as np
 
-from bombo.data.annotation_io import clip_box, read_list, read_text, require_file
+from bombo.data.annotation_io import Box, clip_box, is_cut, read_list, read_text, require_file
 from bombo.data.image_io import IMAGE_SUFFIXES, image_size
 from bombo.data.label_space import VOID, LabelSpace
 from bombo.data.masks import MaskCodes, MaskFile, Outline, OutlineMask
 from bombo.data.sample import BoxAnnotation, MaskAnnotation, Problems, Record
 from bombo.data.sources import YoloSource
 from bombo.data.yaml_file import YamlFile
-from bombo.errors import ConfigError, DataError
+from bombo.errors import ConfigError, DataError, MissingFileError
 
 _MASK_SUFFIXES = (".png", ".PNG", ".bmp", ".tif")
+Row = tuple[str, str, np.ndarray]  # place, class name, normalised numbers
 _OUTSIDE = 1e-3  # how far rounding may carry a normalised coordinate over the image's edge
-Box = tuple[float, float, float, float]
 
 
 def class_names(source: YoloSource) -> list[str]:
@@ -34,7 +34,12 @@ def class_names(source: YoloSource) -> list[str]:
 
 
 def read(
-    source: YoloSource, space: LabelSpace, problems: Problems, split: Literal["train", "val", "test"]
+    source: YoloSource,
+    space: LabelSpace,
+    problems: Problems,
+    split: Literal["train", "val", "test"],
+    *,
+    partial: bool = False,
 ) -> list[Record]:
     """Reads the images of a source; masks are painted or decoded later.
 
@@ -47,12 +52,14 @@ def read(
         space: Label space to map to, by name.
         problems: Takes the errors of single images.
         split: Key of the YAML to read where the source names none.
+        partial: An image without a label file, without a mask file or with a box row among its polygons counts as not
+            annotated for that task, instead of being an error; one that is then annotated for none still is.
 
     Raises:
         ConfigError: The YAML is missing or malformed.
         DataError: The split's folder or list is missing or empty.
     """
-    reader = _YoloReader(source, space)
+    reader = YoloReader(source, space, partial=partial)
     records = []
     for image in reader.listed(source.split or split):
         try:
@@ -62,9 +69,11 @@ def read(
     return records
 
 
-class _YoloReader:
-    def __init__(self, source: YoloSource, space: LabelSpace) -> None:
-        self.source, self.space = source, space
+class YoloReader:
+    """Reads the images of one source, one at a time."""
+
+    def __init__(self, source: YoloSource, space: LabelSpace, *, partial: bool = False) -> None:
+        self.source, self.space, self.partial = source, space, partial
         self.yaml = YamlFile(source.yaml)
         self.names = _names(self.yaml)
         masks_dir = self.yaml.content.get("masks_dir")
@@ -79,6 +88,7 @@ class _YoloReader:
         self.base = base if base.is_dir() else source.root
 
     def listed(self, split: str) -> list[Path]:
+        """Paths of the images of a split, or of the source's list."""
         if self.source.list_file is not None:
             return self._listed_in(self.source.list_file)
         entries = self.yaml.content.get(split)
@@ -115,24 +125,39 @@ class _YoloReader:
         return images
 
     def read(self, image: Path) -> Record:
+        """Reads one image.
+
+        Raises:
+            DataError: A file of it is missing or malformed.
+        """
         require_file(image, "the image")
         size = image_size(image)
-        label_file = _parallel(image, "labels").with_suffix(".txt")
+        label_file = self.label_file(image)
         paint = self.source.use_masks and self.masks_dir is None
         boxes: BoxAnnotation | None = None
         mask: MaskAnnotation | None = None
         where = str(label_file)
-        if self.source.use_boxes or paint:
-            rows = self._rows(label_file)
-            boxes = self._boxes(rows, size) if self.source.use_boxes else None
-            mask = self._outlines(rows, size, where) if paint else None
         if self.source.use_masks and self.masks_dir is not None:
-            mask_file = _mask_file(image, self.masks_dir)
-            mask, where = MaskFile(mask_file, self.codes), str(mask_file)
+            try:
+                mask_file = _mask_file(image, self.masks_dir)
+                mask, where = MaskFile(mask_file, self.codes), str(mask_file)
+            except MissingFileError:
+                if not self.partial:
+                    raise
+        if (self.source.use_boxes or paint) and (label_file.is_file() or not (self.partial and mask is not None)):
+            rows = self._rows(label_file)
+            outlines = self._outlines(rows, size) if self.source.use_masks else None
+            boxes = self._boxes(rows, size, outlines) if self.source.use_boxes else None
+            if paint:
+                mask = self._painted(rows, outlines or [], size, where)
         entry = image.relative_to(self.base) if image.is_relative_to(self.base) else image
         return Record(image, boxes, mask, image.stem, size, where, entry=entry.as_posix())
 
-    def _rows(self, path: Path) -> list[tuple[str, str, np.ndarray]]:
+    def label_file(self, image: Path) -> Path:
+        """Where the rows of an image stand, whether the file is there or not."""
+        return _parallel(image, "labels").with_suffix(".txt")
+
+    def _rows(self, path: Path) -> list[Row]:
         """(place, class name, normalised numbers) of every row."""
         require_file(path, "the label file", "create an empty .txt if there is nothing in the image")
         rows = []
@@ -160,27 +185,41 @@ class _YoloReader:
             raise DataError(f"{words[0]} is no class index, classes are {indices}", where=place, fix=fix)
         return self.names[int(numbers[0])], np.array(numbers[1:])
 
-    def _boxes(self, rows: list[tuple[str, str, np.ndarray]], size: tuple[int, int]) -> BoxAnnotation:
-        boxes, labels, areas = [], [], []
-        for place, name, numbers in rows:
-            box = clip_box(_extent(numbers, size), size, place)
+    def _boxes(self, rows: list[Row], size: tuple[int, int], outlines: list[Outline | None] | None) -> BoxAnnotation:
+        boxes, labels, areas, kept, cut = [], [], [], list[Outline | None](), 0
+        for (place, name, numbers), outline in zip(rows, outlines or [None] * len(rows), strict=True):
+            whole = _extent(numbers, size)
+            box = clip_box(whole, size, place)
+            cut += is_cut(whole, box)
             label = self.space.label(name)
             if label is not None:
                 boxes.append(box)
                 labels.append(label)
+                kept.append(outline)
                 box_area = (box[2] - box[0]) * (box[3] - box[1])
                 areas.append(box_area if len(numbers) == 4 else _polygon_area(numbers, size))
-        return BoxAnnotation.build(boxes, labels, areas=areas)
+        return BoxAnnotation.build(boxes, labels, areas=areas, outlines=None if outlines is None else kept, cut=cut)
 
-    def _outlines(self, rows: list[tuple[str, str, np.ndarray]], size: tuple[int, int], where: str) -> OutlineMask:
-        outlines = []
-        for place, name, numbers in rows:
-            if len(numbers) == 4:
-                fix = "write `use: boxes` for these images, or give `masks_dir`"
-                raise DataError("this row is a box, and a box is no mask", where=place, fix=fix)
+    def _outlines(self, rows: list[Row], size: tuple[int, int]) -> list[Outline | None]:
+        """The polygon of every row, None for a row that is a box."""
+
+        def outline(place: str, name: str, numbers: np.ndarray) -> Outline:
             scale = np.tile((size[1], size[0]), len(numbers) // 2)
-            outlines.append(Outline(self.space.mask_value(name), [numbers * scale], False, place))
-        return OutlineMask(tuple(outlines), size, where)
+            return Outline(self.space.mask_value(name), [numbers * scale], False, place)
+
+        return [None if len(numbers) == 4 else outline(place, name, numbers) for place, name, numbers in rows]
+
+    def _painted(
+        self, rows: list[Row], outlines: list[Outline | None], size: tuple[int, int], where: str
+    ) -> OutlineMask | None:
+        whole = tuple(outline for outline in outlines if outline is not None)
+        if len(whole) < len(outlines):
+            if self.partial:
+                return None
+            fix = "write `use: boxes` for these images, or give `masks_dir`"
+            place = rows[outlines.index(None)][0]
+            raise DataError("this row is a box, and a box is no mask", where=place, fix=fix)
+        return OutlineMask(whole, size, where)
 
 
 def _extent(numbers: np.ndarray, size: tuple[int, int]) -> Box:
@@ -214,7 +253,7 @@ def _mask_file(image: Path, masks_dir: str) -> Path:
     for path in tries:
         if path.is_file() and path != image:
             return path
-    raise DataError("the mask is missing", where=str(tries[0]), fix="restore it, or take the image off the list")
+    raise MissingFileError("the mask is missing", where=str(tries[0]), fix="restore it, or take the image off the list")
 
 
 def _names(yaml: YamlFile) -> dict[int, str]:

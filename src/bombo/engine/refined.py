@@ -13,6 +13,7 @@ from bombo.data.sample import Sample
 from bombo.data.view import View
 from bombo.engine.model import Model
 from bombo.mask_for_box.losses import proposals
+from bombo.mask_for_box.pseudo_boxes import PseudoBoxes
 from bombo.mask_for_box.refinement import refine as refine_boxes
 
 
@@ -40,8 +41,28 @@ def refined_mask(sample: Sample, made: WeakMask, judge: Model) -> WeakMask:
     return WeakMask(refined[0].numpy(), sure[0].float().numpy())
 
 
+def judged_boxes(sample: Sample, boxes: Tensor, labels: Tensor, judge: Model) -> PseudoBoxes:
+    """Components of a mask as training refines them, in pixels of the image.
+
+    Args:
+        sample: With its mask.
+        boxes: (M, 4) boxes of the components in pixels of the image.
+        labels: (M,) their classes.
+        judge: The teacher.
+
+    Returns:
+        See `bombo.mask_for_box.refinement.refine`, for a batch of one: the first M slots are the components.
+    """
+    assert sample.mask is not None
+    view = View.whole((sample.image.shape[1], sample.image.shape[2]), judge.size, judge.fit)
+    found = proposals(judge.forward(view.image(sample.image)[None]), judge.size)
+    cpu = type(found)(*(part.cpu() for part in found))
+    pseudo = refine_boxes(view.boxes(boxes)[None], labels[None], cpu, view.mask(sample.mask)[None])
+    return pseudo._replace(boxes=view.boxes_to_source(pseudo.boxes[0])[None], regions=boxes[None])
+
+
 def confirmed_boxes(sample: Sample, boxes: Tensor, labels: Tensor, judge: Model) -> tuple[Tensor, Tensor, Tensor]:
-    """Components of a mask as training refines them.
+    """The boxes of `judged_boxes` that have a weight.
 
     Args:
         sample: With its mask.
@@ -52,10 +73,6 @@ def confirmed_boxes(sample: Sample, boxes: Tensor, labels: Tensor, judge: Model)
     Returns:
         Boxes (N, 4) in pixels of the image, labels (N,), weights (N,) above 0.
     """
-    assert sample.mask is not None
-    view = View.whole((sample.image.shape[1], sample.image.shape[2]), judge.size, judge.fit)
-    found = proposals(judge.forward(view.image(sample.image)[None]), judge.size)
-    cpu = type(found)(*(part.cpu() for part in found))
-    pseudo = refine_boxes(view.boxes(boxes)[None], labels[None], cpu, view.mask(sample.mask)[None])
+    pseudo = judged_boxes(sample, boxes, labels, judge)
     used = pseudo.weights[0] > 0
-    return view.boxes_to_source(pseudo.boxes[0][used]), pseudo.labels[0][used], pseudo.weights[0][used]
+    return pseudo.boxes[0][used], pseudo.labels[0][used], pseudo.weights[0][used]

@@ -50,12 +50,20 @@ def components(mask: np.ndarray, num_things: int, *, min_area: int = 32, void: V
     Returns:
         The components, class by class.
     """
+    return component_map(mask, num_things, min_area=min_area, void=void)[0]
+
+
+def component_map(
+    mask: np.ndarray, num_things: int, *, min_area: int = 32, void: VoidPolicy = "joins"
+) -> tuple[Components, np.ndarray]:
+    """As `components`, and (H, W) int32: the row of the component a pixel belongs to, + 1; 0 = to none."""
     reach = -(-max(mask.shape) // _HALF_RIM)
     near, blob = (np.ones((side, side), np.uint8) for side in (2 * reach + 1, 4 * reach + 1))
     void_pixels = (mask == VOID).astype(np.uint8)
     blobs = cv2.dilate(cv2.morphologyEx(void_pixels, cv2.MORPH_OPEN, blob), near)
     rims = void_pixels & (1 - blobs)
     boxes, labels, areas = list[list[int]](), list[int](), list[int]()
+    rows = np.zeros(mask.shape, np.int32)
     for label in np.unique(mask[(mask > 0) & (mask <= num_things)]).astype(int) - 1:
         own = (mask == label + 1).astype(np.uint8)
         connected = own | (rims & cv2.dilate(own, near)) if void == "joins" else own
@@ -70,6 +78,8 @@ def components(mask: np.ndarray, num_things: int, *, min_area: int = 32, void: V
             boxes.append([left + x, top + y, left + x + width, top + y + height])
             labels.append(label)
             areas.append(sizes[part])
-    return Components(
-        np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64), np.array(areas, np.float32)
+            rows[window][body == 1] = len(labels)
+    return (
+        Components(np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64), np.array(areas, np.float32)),
+        rows,
     )
