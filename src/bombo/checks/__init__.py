@@ -1,0 +1,1 @@
+"""The dataset doctor: what can be wrong with a data set, found before any training."""

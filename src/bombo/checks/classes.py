@@ -1,0 +1,146 @@
+"""What the lists hold of every class, and where boxes and masks tell different stories."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from bombo.checks.examine import Examined
+from bombo.checks.finding import Defect, Hit
+from bombo.checks.source import Task
+from bombo.data.label_space import BACKGROUND, VOID, LabelSpace
+from bombo.data.statistics import Statistics
+
+EMPTY = Defect(
+    "image-empty", "note", "image is annotated as empty", "images are annotated as empty",
+    "right if somebody looked and saw nothing; if nobody looked, leave them out with a `list`, since they teach that "
+    "there is nothing",
+)  # fmt: skip
+MOSTLY_EMPTY = Defect(
+    "images-mostly-empty", "warning", "list holds mostly empty images", "lists hold mostly empty images",
+    "were they all annotated? An image that nobody annotated must be left out, with a `list`",
+)  # fmt: skip
+NOTHING = Defect(
+    "class-without-annotation", "warning",
+    "class has neither boxes nor pixels in train", "classes have neither boxes nor pixels in train",
+    "they cannot be learned: leave them out with `classes:`, or add images that hold them",
+)  # fmt: skip
+NO_PIXELS = Defect(
+    "class-without-pixels", "note",
+    "class has boxes but no pixels in any mask of train", "classes have boxes but no pixels in any mask of train",
+    "nothing has to be done: their masks are learned from boxes alone (weak losses)",
+)  # fmt: skip
+NO_BOXES = Defect(
+    "class-without-boxes", "note",
+    "class has pixels in masks but no box in train", "classes have pixels in masks but no box in train",
+    "nothing has to be done: their boxes are learned from masks alone (weak losses); is it stuff, such as grass? Then "
+    "list it under `stuff:`",
+)  # fmt: skip
+NOT_MEASURED = Defect(
+    "class-not-in-val", "note", "class of train is missing in val", "classes of train are missing in val",
+    "its figures will be empty; add images with it to val if it matters",
+)  # fmt: skip
+RARE = Defect(
+    "class-rare", "note", "class is rare", "classes are rare",
+    "expect weak figures for them; more images with them help most",
+)  # fmt: skip
+UNEVEN = Defect(
+    "class-uneven", "note",
+    "class is common with one kind of annotation and rare with the other",
+    "classes are common with one kind of annotation and rare with the other",
+    "what is rare in masks is segmented from boxes, and the reverse; a few images with the other kind help most",
+)  # fmt: skip
+
+_RARE = 0.05  # of the images that the most frequent class has
+_UNEVEN = 10.0  # times as large a share of the images with one annotation as with the other
+_MOSTLY = 0.5
+
+
+def count(tasks: Sequence[Task], examined: Sequence[Examined], space: LabelSpace) -> Statistics:
+    """Counts the images of one list that can be used, by kind of annotation and class.
+
+    Args:
+        tasks: The images.
+        examined: What was found in each.
+        space: The label space.
+    """
+    classes = len(space.names)
+    boxes, with_boxes, with_pixels = (np.zeros(classes, np.int64) for _ in range(3))
+    pixels = np.zeros(256, np.int64)
+    kinds = dict.fromkeys(("boxes", "masks", "both", "none"), 0)
+    read = 0
+    for task, found in zip(tasks, examined, strict=True):
+        if task.record is None:
+            continue
+        kinds[task.record.kind] += 1
+        if task.record.boxes is not None:
+            labels = task.record.boxes.labels
+            own = np.bincount(labels[labels >= 0], minlength=classes)
+            boxes += own
+            with_boxes += own > 0
+        if found.values is not None:
+            read += 1
+            for value, number in found.values.items():
+                pixels[value] += number
+                if BACKGROUND < value < VOID:
+                    with_pixels[value - 1] += 1
+    valid = pixels[:VOID].sum()
+    share = pixels[: classes + 1] / valid if valid else np.full(classes + 1, np.nan)
+    return Statistics(kinds, boxes, with_boxes, share, with_pixels, read, kinds["masks"] + kinds["both"])
+
+
+def empty_images(split: str, tasks: Sequence[Task], examined: Sequence[Examined]) -> list[Hit]:
+    """Images whose annotation says that there is nothing, and a list that holds mostly such."""
+    usable = [(task, found) for task, found in zip(tasks, examined, strict=True) if task.record is not None]
+    hits = [Hit(EMPTY, str(task.image)) for task, found in usable if _is_empty(task, found)]
+    if len(hits) > _MOSTLY * len(usable):
+        hits.append(Hit(MOSTLY_EMPTY, split, f"{len(hits):,} of {len(usable):,} images"))
+    return hits
+
+
+def balance(counts: Mapping[str, Statistics], space: LabelSpace) -> list[Hit]:
+    """Classes that some kind of annotation knows little or nothing of.
+
+    Args:
+        counts: List (`train`, `val`, `test`) → what it holds.
+        space: The label space.
+    """
+    train, val = counts["train"], counts.get("val")
+    boxed, masked = (train.images[kind] + train.images["both"] for kind in ("boxes", "masks"))
+    hits = []
+    for index, name in enumerate(space.names):
+        thing = index < space.num_things
+        boxes, pixels = int(train.boxes[index]), int(train.images_with_pixels[index])
+        in_boxes = int(train.images_with_boxes[index])
+        if not boxes and not pixels:
+            hits.append(Hit(NOTHING, name))
+        elif not pixels:
+            hits.append(Hit(NO_PIXELS, name, f"{boxes:,} boxes, {masked:,} images with masks"))
+        elif thing and not boxes:
+            hits.append(Hit(NO_BOXES, name, f"pixels in {pixels:,} masks, {boxed:,} images with boxes"))
+        elif thing and not 1 / _UNEVEN <= (in_boxes / boxed) / (pixels / masked) <= _UNEVEN:
+            detail = f"in {in_boxes:,} of {boxed:,} images with boxes, in {pixels:,} of {masked:,} masks"
+            hits.append(Hit(UNEVEN, name, detail))
+        if val is not None and (boxes or pixels) and not val.boxes[index] and not val.images_with_pixels[index]:
+            hits.append(Hit(NOT_MEASURED, name))
+    return hits + _rare(train, space)
+
+
+def _rare(train: Statistics, space: LabelSpace) -> list[Hit]:
+    images = np.maximum(train.images_with_boxes, train.images_with_pixels)
+    common = int(images.argmax())
+    return [
+        Hit(RARE, name, f"in {images[index]:,} images; {space.names[common]} is in {images[common]:,}")
+        for index, name in enumerate(space.names)
+        if 0 < images[index] < _RARE * images[common]
+    ]
+
+
+def _is_empty(task: Task, found: Examined) -> bool:
+    """Whether all annotation there is says so; a mask that could not be read says nothing."""
+    record = task.record
+    if record is None or (record.mask is not None and found.values is None):
+        return False
+    background_only = found.values is None or set(found.values) == {BACKGROUND}
+    return (record.boxes is None or len(record.boxes) == 0) and background_only

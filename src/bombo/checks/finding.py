@@ -1,0 +1,102 @@
+"""What a check says: kinds of defect, where each was met, and both gathered into findings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Severity = Literal["error", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+
+
+@dataclass(frozen=True)
+class Defect:
+    """A kind of defect; it is declared beside the code that looks for it.
+
+    Args:
+        code: Short name for machines, such as `box-outside`.
+        severity: An error stops training or teaches something wrong; a warning probably does harm; a note is good to
+            know.
+        one: What is said of one case, after the number: `box lies outside its image`.
+        many: The same of several.
+        fix: What to type or change.
+    """
+
+    code: str
+    severity: Severity
+    one: str
+    many: str
+    fix: str
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One place where a defect was met.
+
+    Args:
+        defect: Its kind.
+        where: File, and line or id in it.
+        detail: What was found there.
+        fix: What to do about it, where the place decides that.
+    """
+
+    defect: Defect
+    where: str
+    detail: str = ""
+    fix: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.detail}" if self.detail else self.where
+
+
+@dataclass(frozen=True)
+class Finding:
+    """All hits of one kind that share a remedy.
+
+    Args:
+        severity: `error`, `warning` or `note`.
+        code: Short name of the defect.
+        message: What was found, with its number.
+        count: How often.
+        examples: Every place, as `file: detail`.
+        fix: What to type or change.
+    """
+
+    severity: Severity
+    code: str
+    message: str
+    count: int
+    examples: tuple[str, ...]
+    fix: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types."""
+        return {
+            "severity": self.severity,
+            "code": self.code,
+            "message": self.message,
+            "count": self.count,
+            "examples": list(self.examples),
+            "fix": self.fix,
+        }
+
+
+def gather(hits: Iterable[Hit], legible: Callable[[str], str] = str) -> list[Finding]:
+    """Groups hits into findings, errors first; a place that is met twice (in train and in val) counts once.
+
+    Args:
+        hits: What was met.
+        legible: Shortens the paths in what is said.
+    """
+    groups: dict[tuple[Defect, str], list[Hit]] = {}
+    for hit in dict.fromkeys(hits):
+        groups.setdefault((hit.defect, hit.fix), []).append(hit)
+    findings = []
+    for (defect, fix), group in groups.items():
+        message = f"{len(group):,} {defect.one if len(group) == 1 else defect.many}"
+        examples = tuple(legible(str(hit)) for hit in group)
+        findings.append(
+            Finding(defect.severity, defect.code, message, len(group), examples, legible(fix or defect.fix))
+        )
+    return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))

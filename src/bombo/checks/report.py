@@ -1,0 +1,148 @@
+"""The outcome of a check: what the data set holds, what is wrong with it, and how it is told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bombo.checks.finding import SEVERITIES, Finding, Severity
+from bombo.data.label_space import LabelSpace
+from bombo.data.statistics import Statistics
+
+_COLOURS = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
+_SHOWN = 3  # examples on the terminal
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What `bombo check` found.
+
+    Args:
+        data: The data file.
+        space: Its label space.
+        counts: List (`train`, `val`, `test`) → what of it can be used.
+        refused: List → number of images that cannot be used.
+        findings: Errors first, then warnings, then notes.
+        images: Number of images looked into.
+        seconds: Time it took.
+        strict: Warnings count as errors.
+    """
+
+    data: Path
+    space: LabelSpace
+    counts: Mapping[str, Statistics]
+    refused: Mapping[str, int]
+    findings: Sequence[Finding]
+    images: int
+    seconds: float
+    strict: bool = False
+
+    def number(self, severity: Severity) -> int:
+        """How many findings have a severity."""
+        return sum(finding.severity == severity for finding in self.findings)
+
+    @property
+    def exit_code(self) -> int:
+        """1 if there are errors (or, with `strict`, warnings), else 0."""
+        return int(self.number("error") > 0 or (self.strict and self.number("warning") > 0))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types, with every example."""
+        lists = {
+            split: {"refused": self.refused[split], **counts.to_json(self.space)}
+            for split, counts in self.counts.items()
+        }
+        return {
+            "checked": str(self.data),
+            "images": self.images,
+            "seconds": round(self.seconds, 3),
+            "images_per_second": round(self.images / self.seconds, 1),
+            "lists": lists,
+            "findings": [finding.to_json() for finding in self.findings],
+            "strict": self.strict,
+            "exit_code": self.exit_code,
+        }
+
+    def show(self, console: Console) -> None:
+        """Tells a person; long lines are broken on a terminal only, so that files can be searched."""
+        speed = f"{self.images / self.seconds:,.0f} images/s"
+        _line(console, "checked", f"{self.data}: {self.images:,} images in {self.seconds:.1f} s ({speed})")
+        for split, counts in self.counts.items():
+            _line(console, split, _kinds(counts, self.refused[split]))
+        console.print()
+        console.print(self._class_table())
+        for finding in self.findings:
+            console.print()
+            _show(console, finding)
+        console.print()
+        _line(console, "result", self._result())
+        _line(console, "next", self._next())
+
+    def _class_table(self) -> Table:
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        table.add_column("\nclass", min_width=8)
+        for title in ("boxes", "in images", "pixels", "in masks"):
+            for number, split in enumerate(self.counts):
+                table.add_column(f"{'' if number else title}\n{split}", justify="right")
+        for index, name in enumerate(self.space.names):
+            thing = index < self.space.num_things
+            counts = self.counts.values()
+            shares = [float(each.pixel_share[index + 1]) for each in counts]
+            table.add_row(
+                name,
+                *(f"{each.boxes[index]:,}" if thing else "stuff" for each in counts),
+                *(f"{each.images_with_boxes[index]:,}" if thing else "" for each in counts),
+                *("–" if math.isnan(share) else f"{100 * share:.1f} %" for share in shares),
+                *(f"{each.images_with_pixels[index]:,}" for each in counts),
+            )
+        return table
+
+    def _result(self) -> str:
+        parts = [
+            f"{number:,} {severity}{'' if number == 1 else 's'}"
+            for severity in SEVERITIES
+            if (number := self.number(severity))
+        ]
+        strict = " (--strict: warnings count as errors)" if self.strict and self.number("warning") else ""
+        return (", ".join(parts) or "nothing to complain about") + strict
+
+    def _next(self) -> str:
+        file = "" if all(finding.count <= _SHOWN for finding in self.findings) else " --out check.json"
+        if not self.exit_code:
+            return f"bombo train --data {self.data}"
+        return f"bombo check {self.data}{file}     " + ("lists every file" if file else "when it is mended")
+
+
+def _kinds(counts: Statistics, refused: int) -> str:
+    images = counts.images
+    total = sum(images.values()) + refused
+    kinds = f"boxes only {images['boxes']:,} · masks only {images['masks']:,} · both {images['both']:,}"
+    left = {"neither": images["none"], "unusable": refused}
+    return f"{total:,} images: {kinds}" + "".join(f" · {word} {number:,}" for word, number in left.items() if number)
+
+
+def _show(console: Console, finding: Finding) -> None:
+    _line(console, finding.severity.upper(), f"{finding.message}  [{finding.code}]", _COLOURS[finding.severity])
+    for example in finding.examples[:_SHOWN]:
+        _line(console, "", f"  {example}")
+    if finding.count > _SHOWN:
+        _line(console, "", f"  and {finding.count - _SHOWN:,} more (--out lists them)")
+    _line(console, "", f"fix: {finding.fix}")
+
+
+def _line(console: Console, label: str, text: str, style: str = "bold") -> None:
+    if not console.is_terminal:
+        console.print(f"{label:<10}{text}", soft_wrap=True, markup=False, highlight=False)
+        return
+    grid = Table.grid()
+    grid.add_column(width=10)
+    grid.add_column(overflow="fold")
+    grid.add_row(Text(label, style), Text(text))
+    console.print(grid)
