@@ -1,0 +1,185 @@
+"""What a path holds: a data file, or a data set of some format, which becomes the data file a person would write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from bombo.data.data_file import DataFile, load_data_file
+from bombo.data.yaml_file import YamlFile
+from bombo.errors import ConfigError
+
+_SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+_YAMLS = ("bombo.yaml", "data.yaml")
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """A data set to read.
+
+    Args:
+        data: Its data file.
+        what: What it was taken for.
+        whole: Whether every source says what its images must have; otherwise each has what is there.
+    """
+
+    data: DataFile
+    what: str
+    whole: bool
+
+
+def recognise(src: Path, images: Path | None, names: str | None) -> Recognised:
+    """Finds out by its content what lies at a path.
+
+    Args:
+        src: A data file, an Ultralytics YAML, a COCO JSON, or a folder that holds one of these, a VOC devkit, or
+            `images` and `masks`.
+        images: The folder of images of a COCO JSON or of a folder of masks, where it lies elsewhere.
+        names: Class names, `cat,dog` for mask values 1, 2 or `255=cat`.
+
+    Raises:
+        ConfigError: It is none of these, or something of it is missing.
+        DataError: A file of it is malformed.
+    """
+    if not src.exists():
+        raise ConfigError("there is nothing here", where=str(src), fix="check the path")
+    if src.suffix.lower() in (".yaml", ".yml"):
+        return _yaml(src)
+    if src.suffix.lower() == ".json":
+        return _coco({"train": src}, images)
+    if src.is_dir():
+        return _folder(src, images, names)
+    raise ConfigError(
+        "is neither a data file nor a data set",
+        where=str(src),
+        fix="give a data file, a COCO .json, an Ultralytics .yaml, or the folder of a data set",
+    )
+
+
+def _yaml(path: Path) -> Recognised:
+    content = YamlFile(path).content
+    train = content.get("train")
+    if "names" not in content or (isinstance(train, list) and any(isinstance(item, dict) for item in train)):
+        return Recognised(load_data_file(path), f"data file {path}", whole=True)
+    source = {"format": "yolo", "root": path.parent.resolve(), "yaml": path.name, "use": "both"}
+    splits = {split: [source] for split in _SPLITS if content.get(split)}
+    return Recognised(_data_file(splits, path), f"YOLO data set {path}", whole=False)
+
+
+def _folder(src: Path, images: Path | None, names: str | None) -> Recognised:
+    if found := next((src / name for name in _YAMLS if (src / name).is_file()), None):
+        return _yaml(found)
+    devkits = [folder for folder in (src, *sorted(src.glob("*/"))) if (folder / "JPEGImages").is_dir()]
+    jsons = [path for path in sorted({*src.glob("*.json"), *src.glob("*/*.json")}) if _is_instances(path)]
+    if len(devkits) > 1 or (devkits and jsons):
+        fix = f"give one of {_listed([*devkits, *jsons])}"
+        raise ConfigError("there are several data sets here", where=str(src), fix=fix)
+    if devkits:
+        source = {"format": "voc", "root": devkits[0].resolve(), "use": "both"}
+        listed = {"names": list(_names(names).values())} if names else {}
+        return Recognised(_data_file({"train": [source | listed]}, src), f"VOC devkit {devkits[0]}", whole=False)
+    if jsons:
+        return _coco(_by_split(jsons, src), images)
+    if (src / "masks").is_dir():
+        return _masks(src, images, names)
+    raise ConfigError(
+        "holds no data set that is known here",
+        where=str(src),
+        fix="expected is JPEGImages (VOC), an instances .json (COCO), a data.yaml (YOLO), or images and masks folders",
+    )
+
+
+def _coco(jsons: dict[str, Path], images: Path | None) -> Recognised:
+    splits = {}
+    for split, path in jsons.items():
+        folder = images or _images_of(path)
+        source = {"format": "coco", "root": path.parent.resolve(), "annotations": path.name, "use": "both"}
+        splits[split] = [source | {"images": folder.resolve()}]
+    first = next(iter(jsons.values()))
+    return Recognised(_data_file(splits, first), f"COCO instances {', '.join(map(str, jsons.values()))}", whole=False)
+
+
+def _masks(src: Path, images: Path | None, names: str | None) -> Recognised:
+    if names is None:
+        raise ConfigError(
+            "masks hold values, and nothing here says what they mean",
+            where=str(src / "masks"),
+            fix="name the values 1, 2, ... in order: --names cat,dog  (or  --names 255=cat)",
+        )
+    source = {"format": "folder", "root": src.resolve(), "use": "masks", "names": _names(names)}
+    folder = {} if images is None else {"images": images.resolve()}
+    return Recognised(_data_file({"train": [source | folder]}, src), f"images and masks in {src}", whole=True)
+
+
+def _names(text: str) -> dict[int, str]:
+    words = [word.strip() for word in text.split(",")]
+    pairs = [word.rpartition("=") for word in words]
+    values = [value.strip() if sign else str(place) for place, (value, sign, _) in enumerate(pairs, start=1)]
+    names = [name.strip() for _, _, name in pairs]
+    if not all(names) or not all(value.isdecimal() and int(value) < 256 for value in values):
+        raise ConfigError(
+            f"`{text}` does not name classes", where="names", fix="write  --names cat,dog  or  --names 255=cat"
+        )
+    return dict(zip(map(int, values), names, strict=True))
+
+
+def _images_of(path: Path) -> Path:
+    """The folder where the images of an instances JSON lie."""
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))["images"]
+        first = str(entries[0]["file_name"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return path.parent  # the reader says what is wrong
+    year = path.stem.rpartition("_")[2]  # instances_val2017.json
+    places = [path.parent / "images", path.parent, path.parent.parent / "images"]
+    places += [above / year for above in (path.parent, path.parent.parent, places[0], places[2])]
+    for place in places:
+        if (place / first).is_file():
+            return place
+    raise ConfigError(
+        f"the images are not found; {first} was looked for in {', '.join(map(str, places[:3]))}",
+        where=str(path),
+        fix="say where they lie: --images FOLDER",
+    )
+
+
+def _is_instances(path: Path) -> bool:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and {"images", "annotations", "categories"} <= content.keys()
+
+
+def _by_split(jsons: list[Path], src: Path) -> dict[str, Path]:
+    """The instances files of a folder, by the split that their names or folders say."""
+    if len(jsons) == 1:
+        return {"train": jsons[0]}
+    found: dict[str, Path] = {}
+    for path in jsons:
+        words = path.relative_to(src).as_posix().lower()
+        said = [split for split, marks in _SPLITS.items() if any(mark in words for mark in marks)]
+        if len(said) != 1 or said[0] in found:
+            fix = f"give one of {_listed(jsons)}"
+            raise ConfigError("which files are train, val and test is not clear", where=str(src), fix=fix)
+        found[said[0]] = path
+    return {split: found[split] for split in _SPLITS if split in found}
+
+
+def _listed(paths: Iterable[Path]) -> str:
+    return ", ".join(map(str, paths))
+
+
+def _data_file(splits: dict[str, list[dict[str, Any]]], src: Path) -> DataFile:
+    splits = splits if "train" in splits else {"train": next(iter(splits.values()), []), **splits}
+    try:
+        return DataFile.model_validate(splits, context={"folder": Path()})
+    except ValidationError as error:
+        raise ConfigError(
+            error.errors()[0]["msg"], where=str(src), fix="check that everything lies in its place"
+        ) from None
