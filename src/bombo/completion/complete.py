@@ -1,0 +1,64 @@
+"""One image after the other: what is missing is worked out, what is there stays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from bombo.box_for_mask.weak_mask import LabelProvider
+from bombo.completion.completed import Completed
+from bombo.completion.of_boxes import with_mask
+from bombo.completion.of_mask import with_boxes
+from bombo.conversion.annotated import AnnotatedImage
+from bombo.conversion.instances import outlined
+from bombo.conversion.reading import objects_of
+from bombo.conversion.shapes import to_rle
+from bombo.data.dataset import load
+from bombo.data.sample import BoxAnnotation, Record, Sample
+from bombo.engine.model import Model
+
+
+def completed(record: Record, model: Model, provider: LabelProvider) -> Completed:
+    """An image with both annotations.
+
+    Args:
+        record: What is known of it; with neither annotation, both are predicted.
+        model: Judges what is made of either annotation.
+        provider: Makes masks from boxes.
+
+    Raises:
+        DataError: A file cannot be read, or annotation and image disagree.
+    """
+    sample = load(record)
+    if record.mask is not None:
+        return with_boxes(record, sample, model) if record.boxes is None else _as_it_is(record, sample, model)
+    if record.boxes is not None:
+        return with_mask(record, sample, record.boxes, model, provider)
+    return _predicted(record, sample, model, provider)
+
+
+def _as_it_is(record: Record, sample: Sample, model: Model) -> Completed:
+    assert sample.mask is not None
+    mask = sample.mask.numpy()
+    no_class = len(model.space.names)
+    objects = [replace(item, label=no_class) if item.label < 0 else item for item in objects_of(record, mask) or ()]
+    size = (mask.shape[0], mask.shape[1])
+    image = AnnotatedImage(record.image, size, record.name, tuple(objects), mask)
+    objects = [
+        item if item.shape is None else replace(item, shape=to_rle(item.shape, size)) for item in outlined(image)[0]
+    ]
+    return Completed(record, replace(image, objects=tuple(objects)), "nothing")
+
+
+def _predicted(record: Record, sample: Sample, model: Model, provider: LabelProvider) -> Completed:
+    """Detections stand in for boxes that a person would have drawn."""
+    seen = model.predict(sample.image)
+    boxes = BoxAnnotation.build(seen.boxes.tolist(), seen.labels.tolist())
+    drawn = torch.from_numpy(seen.boxes), torch.from_numpy(seen.labels), torch.ones(len(seen), dtype=torch.bool)
+    made = with_mask(record, Sample(sample.image, *drawn, None), boxes, model, provider)
+    objects = tuple(
+        replace(item, score=float(score) * (item.score or 0))
+        for item, score in zip(made.image.objects or (), seen.scores, strict=True)
+    )
+    return replace(made, image=replace(made.image, objects=objects), filled="both")
