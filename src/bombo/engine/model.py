@@ -1,7 +1,8 @@
-"""A trained network with everything needed to use it: classes, input size, device."""
+"""A trained network with everything needed to use it: classes, input size, and what computes its forward pass."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -25,24 +26,18 @@ ImageLike = str | Path | Image.Image | np.ndarray | Tensor
 
 
 @dataclass(frozen=True)
-class Model:
-    """A network ready to use.
+class Model(ABC):
+    """A network ready to use, whatever computes it.
 
     Args:
-        network: In evaluation mode, on `device`.
         space: Its classes.
         size: (height, width) of its input.
         fit: How images are brought to that size.
-        device: Where it computes.
-        dtype: Number format of the forward pass.
     """
 
-    network: Network
     space: LabelSpace
     size: tuple[int, int]
     fit: Fit
-    device: torch.device
-    dtype: torch.dtype
 
     @overload
     def predict(self, source: ImageLike, *, min_score: float = ..., batch_size: int = ...) -> Result: ...
@@ -98,9 +93,28 @@ class Model:
                 view.classes_to_source(scores.float()).cpu().numpy(),
             )
 
-    @torch.inference_mode()
+    @abstractmethod
     def forward(self, inputs: Tensor) -> Predictions:
         """Raw predictions for inputs (B, 3, *size) uint8."""
+
+
+@dataclass(frozen=True)
+class TorchModel(Model):
+    """A network that PyTorch computes.
+
+    Args:
+        network: In evaluation mode, on `device`.
+        device: Where it computes.
+        dtype: Number format of the forward pass.
+    """
+
+    network: Network
+    device: torch.device
+    dtype: torch.dtype
+
+    @torch.inference_mode()
+    def forward(self, inputs: Tensor) -> Predictions:
+        """As `Model.forward`."""
         with autocast(self.device, self.dtype):
             return self.network(inputs.to(self.device, non_blocking=True))  # type: ignore[no-any-return]
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-_CENTRE, _SIZE = 0.1, 0.2
+VARIANCES = _CENTRE, _SIZE = 0.1, 0.2
 _LARGEST = math.log(1000 / 16)  # of the size correction: exp must not overflow early in training
 
 

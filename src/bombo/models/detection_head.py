@@ -44,4 +44,4 @@ class DetectionHead(nn.Module):
 
     @staticmethod
     def _by_anchor(maps: Tensor) -> Tensor:
-        return maps.permute(0, 2, 3, 1).reshape(len(maps), -1, maps.shape[1] // PER_CELL)
+        return maps.permute(0, 2, 3, 1).reshape(maps.shape[0], -1, maps.shape[1] // PER_CELL)

@@ -11,6 +11,8 @@ from torchvision.ops import batched_nms
 from bombo.models.box_coding import decode
 from bombo.models.network import Predictions
 
+MIN_SCORE, NMS_IOU, MAX_CANDIDATES, MAX_DETECTIONS = 0.01, 0.5, 1000, 100
+
 
 @dataclass(frozen=True)
 class Detected:
@@ -25,10 +27,10 @@ def detect(
     predictions: Predictions,
     size: tuple[int, int],
     *,
-    min_score: float = 0.01,
-    nms_iou: float = 0.5,
-    max_candidates: int = 1000,
-    max_detections: int = 100,
+    min_score: float = MIN_SCORE,
+    nms_iou: float = NMS_IOU,
+    max_candidates: int = MAX_CANDIDATES,
+    max_detections: int = MAX_DETECTIONS,
 ) -> list[Detected]:
     """Decodes the detections of every image.
 
@@ -40,24 +42,39 @@ def detect(
         max_candidates: Largest number of (anchor, class) pairs per image that reach suppression.
         max_detections: Largest number per image.
     """
-    scores = predictions.class_logits.float().sigmoid()
-    batch, _, num_things = scores.shape
-    if num_things == 0:
-        none = scores.new_zeros(0)
-        return [Detected(none.view(0, 4), none, none.long()) for _ in range(batch)]
-    scores = scores.flatten(1)
-    best, flat = scores.topk(min(max_candidates, scores.shape[1]), dim=1)
-    anchor, label = flat // num_things, flat % num_things
-    deltas = predictions.box_deltas.float().gather(1, anchor[..., None].expand(-1, -1, 4))
-    boxes = decode(deltas, predictions.anchors[anchor])
-    limits = boxes.new_tensor((size[1], size[0], size[1], size[0]))
-    boxes = torch.minimum(boxes.clamp(min=0), limits)
-    keep = (best >= min_score) & (boxes[..., 2:] > boxes[..., :2]).all(-1)
+    boxes, scores, labels = candidates(predictions, size, max_candidates)
+    keep = (scores >= min_score) & (boxes[..., 2:] > boxes[..., :2]).all(-1)
     # image by image: one call for the whole batch tells its images apart by moving them far away from each other, where
     # floats are too coarse to measure an overlap
     return [
-        _suppress(boxes[i, keep[i]], best[i, keep[i]], label[i, keep[i]], nms_iou, max_detections) for i in range(batch)
+        _suppress(boxes[i, keep[i]], scores[i, keep[i]], labels[i, keep[i]], nms_iou, max_detections)
+        for i in range(len(boxes))
     ]
+
+
+def candidates(
+    predictions: Predictions, size: tuple[int, int], number: int = MAX_CANDIDATES
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Decodes the (anchor, class) pairs with the best scores, before any suppression.
+
+    Args:
+        predictions: The network's, B images.
+        size: (height, width) of the input; boxes are clipped to it.
+        number: How many at most.
+
+    Returns:
+        Boxes (B, M, 4) xyxy input pixels, some perhaps without an area; scores (B, M), descending; labels (B, M) int64.
+    """
+    batch, _, num_things = predictions.class_logits.shape
+    scores = predictions.class_logits.float().sigmoid().flatten(1)
+    if num_things == 0:
+        return scores.new_zeros(batch, 0, 4), scores, scores.long()
+    best, flat = scores.topk(min(number, scores.shape[1]), dim=1)
+    anchor, labels = flat // num_things, flat % num_things
+    deltas = predictions.box_deltas.float().gather(1, anchor[..., None].expand(-1, -1, 4))
+    boxes = decode(deltas, predictions.anchors[anchor])
+    limits = boxes.new_tensor((size[1], size[0], size[1], size[0]))
+    return torch.minimum(boxes.clamp(min=0), limits), best, labels
 
 
 def _suppress(boxes: Tensor, scores: Tensor, labels: Tensor, nms_iou: float, max_detections: int) -> Detected:
