@@ -29,7 +29,7 @@ def evaluated(images, num_classes, order=None) -> CocoResult:
 
 
 def assert_equal(one: CocoResult, other: CocoResult, tolerance: float = 0) -> None:
-    for name in (*FIGURES, "per_class_ap", "per_class_ap50"):
+    for name in (*FIGURES, "per_class_ap", "per_class_ap50", "precision50"):
         np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=0, atol=tolerance, err_msg=name)
 
 
@@ -61,7 +61,7 @@ def oracle(truths: list[dict], detections: list[dict], num_images: int, num_clas
     figures = [float(value) if value >= 0 else float("nan") for value in evaluation.stats[:6]]
     precision = evaluation.eval["precision"][:, :, :, 0, 2]  # thresholds, recalls, classes
     precision = np.where(precision < 0, np.nan, precision)
-    return CocoResult(*figures, precision.mean(axis=(0, 1)), precision[0].mean(axis=0))
+    return CocoResult(*figures, precision.mean(axis=(0, 1)), precision[0].mean(axis=0), precision[0].T)
 
 
 def as_coco(image: int, boxes, labels, **columns) -> list[dict]:

@@ -34,6 +34,15 @@ def test_by_hand():
     result = evaluated([(prediction, truth)], 5)
     np.testing.assert_allclose(result.per_value_iou, [6 / 8, 3 / 4, 3 / 4, np.nan, np.nan])
     np.testing.assert_allclose([result.miou, result.pixel_accuracy], [0.75, 12 / 14])
+    np.testing.assert_array_equal(result.confusion[:3, :4], [[6, 1, 0, 0], [0, 3, 0, 0], [1, 0, 3, 0]])
+
+
+def test_each_image_is_told_its_own():
+    metric = MeanIoU(2)
+    half, void = np.array([[0, 1]], np.uint8), np.full((1, 2), 255, np.uint8)
+    assert metric.update(half, half) == 1
+    assert metric.update(half, np.zeros((1, 2), np.uint8)) == 0.25
+    assert np.isnan(metric.update(half, void))
 
 
 def test_a_value_only_predicted_counts_as_zero():

@@ -28,6 +28,7 @@ from bombo.engine.arm_run import LOG, ArmRun
 from bombo.engine.comparison import FIGURES, Comparison, compare
 from bombo.engine.ladder import DEFAULT_LADDER, ORACLE, SINGLE, choose, read_ladder, resolve
 from bombo.engine.loop import percent
+from bombo.engine.report import report_at_end
 from bombo.engine.settings import TrainSettings
 from bombo.engine.views import full_view, single_view
 from bombo.errors import ConfigError, DataError
@@ -77,7 +78,7 @@ def ablate(
 
     Every run is one of `bombo train`, in OUT/ARM/seed-N. What is finished is not made again, what was interrupted goes
     on. Figures are those of the last step: no run is chosen or stopped by the validation images. Writes results.json,
-    ablation.md, ablation.png and ablation.svg to OUT, and result.json to each run's folder.
+    ablation.md, ablation.png, ablation.svg and report.html to OUT, and result.json to each run's folder.
 
     Raises:
         BomboError: A setting or file cannot be used, or a run that is there was made with other settings. A run that
@@ -227,6 +228,6 @@ def _report(
         "failed": {str(path): lines for path, lines in failed.items()},
     }
     atomic_write(out / "results.json", json.dumps(without_nan(everything), indent=1, default=str) + "\n")
-    console.print(
-        "wrote     " + "   ".join(str(out / name) for name in ("results.json", "ablation.md", "ablation.png"))
-    )
+    written = [out / name for name in ("results.json", "ablation.md", "ablation.png")]
+    page = report_at_end(out, console)
+    console.print("wrote     " + "   ".join(map(str, [*written, *([page] if page else [])])), markup=False)

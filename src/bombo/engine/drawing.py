@@ -28,6 +28,8 @@ def draw(
     scores: np.ndarray | None,
     mask: np.ndarray | None,
     classes: Sequence[str],
+    *,
+    enlarge: bool = True,
 ) -> Image.Image:
     """Draws detections or annotations, and a class map, on an image.
 
@@ -41,12 +43,13 @@ def draw(
         scores: (N,), or None for annotations.
         mask: (H, W) uint8 class map, 255 (void) is hatched; None for no mask.
         classes: Class names.
+        enlarge: Whether a small image is enlarged.
 
     Returns:
         RGB picture of k·W × k·H pixels, k = 1 unless the image is small.
     """
     height, width = image.shape[:2]
-    factor = max(1, math.ceil(_READABLE / math.sqrt(height * width)))
+    factor = max(1, math.ceil(_READABLE / math.sqrt(height * width))) if enlarge else 1
     picture = Image.fromarray(image).resize((width * factor, height * factor), Image.Resampling.BICUBIC)
     line = max(2, round(_side(picture) / 320))
     if mask is not None:

@@ -106,7 +106,7 @@ class Evaluation:
 
 @checked
 def evaluate(
-    model: Annotated[Path, Argument(help="A run's folder or a weights file.")],
+    model: Annotated[Path, Argument(help="A run's folder, a weights file, or an ONNX file of bombo export.")],
     data: Annotated[Path, Option(help="Data file that names the images.")],
     split: Annotated[Literal["train", "val", "test"], Option(help="Which list of the data file.")] = "val",
     out: Annotated[Path | None, Option(help="Write figures, curves and confusion matrices to this JSON file.")] = None,

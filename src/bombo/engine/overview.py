@@ -82,7 +82,7 @@ def show(
     console.print()
 
 
-def finish(console: Console, training: Training, folder: Path, stopped: str) -> None:
+def finish(console: Console, training: Training, folder: Path, stopped: str, report: Path | None) -> None:
     """Prints how the run ended, where its files are and what to type next."""
     line = _line(console)
     console.print()
@@ -97,7 +97,7 @@ def finish(console: Console, training: Training, folder: Path, stopped: str) -> 
     names = [name for name in (BEST, LAST) if (folder / name).is_file()]
     if stopped == "out of time":
         line("go on", f"bombo train --resume {folder}")
-    line("wrote", "   ".join(str(folder / name) for name in names))
+    line("wrote", "   ".join(map(str, [*(folder / name for name in names), *([report] if report else [])])))
     line("next", f"bombo predict {folder} photos/        bombo evaluate {folder} --data FILE")
 
 

@@ -22,7 +22,11 @@ from bombo.errors import BomboError, ConfigError
 from bombo.files import atomic_write, next_free
 
 CONFIG, DATA, METRICS, SKIPPED = "config.yaml", "data.json", "metrics.jsonl", "skipped.json"
-_RESULTS = (DATA, METRICS, SKIPPED, STATE, BEST, LAST, "bad_batch_*.pt", "plots/*")  # what a new run must not find
+EVALUATION, GALLERY, REPORT = "evaluation.json", "gallery", "report.html"
+_RESULTS = (  # what a new run must not find
+    *(DATA, METRICS, SKIPPED, EVALUATION, REPORT, STATE, BEST, LAST),
+    *("bad_batch_*.pt", "plots/*", f"{GALLERY}/*"),
+)
 START = {"config", "out", "overwrite", "resume"}  # how a run was started is no part of what it is
 
 
@@ -87,7 +91,7 @@ class RunFolder:
         ]
         atomic_write(self.path / "classes.json", json.dumps({"others": space.others, "classes": classes}, indent=1))
         environment = {
-            "command": shlex.join(sys.argv),
+            "command": shlex.join(["bombo" if _is_ours(sys.argv[0]) else sys.argv[0], *sys.argv[1:]]),
             "python": platform.python_version(),
             "platform": platform.platform(),
             "packages": {name: version(name) for name in ("bombo", "torch", "torchvision", "timm", "numpy")},
@@ -154,6 +158,11 @@ def latest(stem: str, out: Path | None) -> Path | None:
         return Path(out) if (Path(out) / STATE).is_file() else None
     states = [path for path in Path("runs").glob(f"{stem}-*/{STATE}") if path.parent.name.rpartition("-")[2].isdigit()]
     return max(states, key=lambda path: int(path.parent.name.rpartition("-")[2])).parent if states else None
+
+
+def _is_ours(program: str) -> bool:
+    """Whether `bombo` or `python -m bombo` was typed, wherever it is installed."""
+    return Path(program).name == "bombo" or Path(program).parts[-2:] == ("bombo", "__main__.py")
 
 
 def _claim(stem: str) -> Path:

@@ -41,9 +41,10 @@ from bombo.engine.evaluate import Evaluation
 from bombo.engine.interrupt import leave_to_main
 from bombo.engine.loggers import listening, require
 from bombo.engine.loop import Schedule, Training, fit, validation_of
-from bombo.engine.model import Model
+from bombo.engine.model import Model, TorchModel
 from bombo.engine.optimiser import make_optimiser
 from bombo.engine.progress import TrainingProgress
+from bombo.engine.report import report_at_end
 from bombo.engine.run_folder import RunFolder
 from bombo.engine.settings import TrainSettings
 from bombo.engine.training_plots import plot_labels, plot_losses, with_pictures
@@ -93,7 +94,7 @@ def train(**given: Any) -> Run:
     teacher = Teacher(network, settings.ema)
     if device.type == "cpu" and dtype == torch.bfloat16:
         widen_strided_depthwise(network)
-    model = Model(teacher.network, space, (settings.size, settings.size), settings.fit, device, dtype)
+    model = TorchModel(space, (settings.size, settings.size), settings.fit, teacher.network, device, dtype)
 
     kinds = [record.kind for record in train_set.records]
     places = BalancedBatches(kinds, settings.batch_size, [model.size]).places()
@@ -143,9 +144,13 @@ def train(**given: Any) -> Run:
         listening(folder.path, loggers, settings.model_dump(mode="json"), training.step) as folder.loggers,
     ):
         stopped = fit(training, make_forward(settings, network, device), batches, validation, folder, progress)
+    written = None
     if distributed.is_main():
         plot_losses(folder.path)
-    overview.finish(console, training, folder.path, stopped)
+        if stopped != "interrupted":
+            kept = () if training.evaluation is None else (model, val_set, training.evaluation, training.step)
+            written = report_at_end(folder.path, console, *kept)
+    overview.finish(console, training, folder.path, stopped, written)
     return Run(folder.path, model, training.evaluation, stopped)
 
 

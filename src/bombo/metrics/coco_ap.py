@@ -31,6 +31,8 @@ class CocoResult:
         ap_large: As `ap`, from 96² pixels.
         per_class_ap: (num_classes,) float64.
         per_class_ap50: (num_classes,) float64.
+        precision50: (num_classes, 101) float64, precision at recall 0, 0.01 … 1 at IoU .50: the curve under which
+            `per_class_ap50` is the area.
     """
 
     ap: float
@@ -41,6 +43,7 @@ class CocoResult:
     ap_large: float
     per_class_ap: np.ndarray
     per_class_ap50: np.ndarray
+    precision50: np.ndarray
 
 
 class CocoAP:
@@ -99,11 +102,14 @@ class CocoAP:
             ValueError: An image was counted twice.
         """
         shape = (self._log.num_classes, len(AREAS), len(IOU_THRESHOLDS))
-        ap = np.full(shape, np.nan)
+        ap, precision50 = np.full(shape, np.nan), np.full((shape[0], len(RECALLS)), np.nan)
         for label, packed in enumerate(self._log.by_class()):
             found, wrong = np.unpackbits(packed, axis=1).T.reshape(2, *shape[1:], len(packed))
             for area in np.flatnonzero(self._log.positives[:, label]):
-                ap[label, area] = _average_precision(found[area], wrong[area], self._log.positives[area, label])
+                precision = _precision(found[area], wrong[area], self._log.positives[area, label])
+                ap[label, area] = precision.mean(axis=1)
+                if area == 0:
+                    precision50[label] = precision[0]
         return CocoResult(
             ap=mean_over_classes(ap[:, 0]),
             ap50=mean_over_classes(ap[:, 0, 0]),
@@ -113,6 +119,7 @@ class CocoAP:
             ap_large=mean_over_classes(ap[:, 3]),
             per_class_ap=ap[:, 0].mean(axis=1),
             per_class_ap50=ap[:, 0, 0],
+            precision50=precision50,
         )
 
 
@@ -155,11 +162,11 @@ def _match(overlap: np.ndarray, ignored: np.ndarray, crowd: np.ndarray) -> tuple
     return found, unclear
 
 
-def _average_precision(found: np.ndarray, wrong: np.ndarray, positives: int) -> np.ndarray:
-    """Mean precision at 101 recalls, (thresholds,), from verdicts (thresholds, N) ordered by score."""
+def _precision(found: np.ndarray, wrong: np.ndarray, positives: int) -> np.ndarray:
+    """Precision at 101 recalls, (thresholds, 101), from verdicts (thresholds, N) ordered by score."""
     hits = found.cumsum(axis=1, dtype=np.int64)
     precision = hits / np.maximum(hits + wrong.cumsum(axis=1, dtype=np.int64), 1)
     envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     envelope = np.pad(envelope, ((0, 0), (0, 1)))  # beyond the highest recall reached, precision is 0
     rows = zip(envelope, hits / positives, strict=True)
-    return np.array([row[np.searchsorted(recall, RECALLS)].mean() for row, recall in rows])
+    return np.array([row[np.searchsorted(recall, RECALLS)] for row, recall in rows])
