@@ -14,17 +14,19 @@ from safetensors import SafetensorError, safe_open
 
 from bombo.data.label_space import LabelSpace
 from bombo.engine.device import choose_device
-from bombo.engine.model import Model
+from bombo.engine.model import Model, TorchModel
 from bombo.errors import BomboError
+from bombo.exported.onnx_model import OnnxModel
 from bombo.files import atomic_write
 from bombo.models.network import Network, NetworkConfig
 from bombo.models.precision import Precision, choose_precision
+from bombo.sharing.fetch import fetch, is_address
 
 FORMAT = 1  # of the weights file's metadata; raised when an old file can no longer be read as is
 BEST, LAST, STATE = "best.safetensors", "last.safetensors", "state.pt"
 
 
-def save_model(path: Path, model: Model, **facts: Any) -> None:
+def save_model(path: Path, model: TorchModel, **facts: Any) -> None:
     """Writes one safetensors file: weights, and in its header the network's sizes, the classes and `facts`.
 
     Args:
@@ -46,22 +48,24 @@ def save_model(path: Path, model: Model, **facts: Any) -> None:
 
 
 def load(path: str | Path, *, device: str = "auto", precision: Precision = "auto") -> Model:
-    """Loads a trained network; nothing is downloaded.
+    """Loads a trained network; nothing is downloaded, unless the path says `hf://` and there is no copy of it here.
 
     Args:
-        path: A weights file, or a run's folder (its best weights, or the last where there are no best).
+        path: A weights file, an ONNX file of `bombo export`, a run's folder (its best weights, or the last where there
+            are no best), or an address `hf://owner/name` or `hf://owner/name@revision` on the Hugging Face hub.
         device: auto, cpu, cuda, cuda:1 or mps.
         precision: Number format of the forward pass.
 
     Raises:
         BomboError: There are no weights there, or the file is none of BoMBo's.
     """
-    file = _weights_file(Path(path))
+    file = weights_file(path)
+    if file.suffix == ".onnx":
+        return OnnxModel.load(file, device, precision)
     chosen, _ = choose_device(device)
     dtype, _ = choose_precision(precision, chosen)
     try:
-        with safe_open(file, framework="pt") as opened:
-            meta = json.loads((opened.metadata() or {}).get("bombo", "{}"))
+        meta = read_meta(file)
         if meta.get("format") != FORMAT:
             found = meta.get("format", "no format: it was not written by BoMBo")
             raise BomboError(f"format {found}; this version reads format {FORMAT}", where=str(file))
@@ -76,7 +80,13 @@ def load(path: str | Path, *, device: str = "auto", precision: Precision = "auto
         ) from None
     space = LabelSpace(tuple(meta["things"]), tuple(meta["stuff"]))
     size = (meta["size"][0], meta["size"][1])
-    return Model(network.to(chosen).eval(), space, size, meta["fit"], chosen, dtype)
+    return TorchModel(space, size, meta["fit"], network.to(chosen).eval(), chosen, dtype)
+
+
+def read_meta(file: Path) -> dict[str, Any]:
+    """The header of a weights file: format, network, classes, size, step, figures; empty in a file of someone else."""
+    with safe_open(file, framework="pt") as opened:
+        return dict(json.loads((opened.metadata() or {}).get("bombo", "{}")))
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
@@ -110,7 +120,15 @@ def load_state(folder: Path) -> dict[str, Any]:
     return dict(state)
 
 
-def _weights_file(path: Path) -> Path:
+def weights_file(path: str | Path) -> Path:
+    """The weights a path means: a file, the best of a run's folder (or its last), or a copy of `hf://owner/name`.
+
+    Raises:
+        BomboError: There are none.
+    """
+    if is_address(path):
+        return fetch(path)
+    path = Path(path)
     if path.is_dir():
         for name in (BEST, LAST):
             if (path / name).is_file():
