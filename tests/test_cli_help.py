@@ -21,9 +21,12 @@ COMMANDS = {
     "train": ["--data", "which images carry which annotation", "bombo train --data pets.yaml", "--resume"],
     "evaluate": ["mAP and mIoU, per class", "bombo evaluate runs/pets-1 --data pets.yaml", "--json", "--split"],
     "predict": ["overlays, masks and COCO results", "bombo predict runs/pets-1 photos/", "photos/*.jpg", "--min-score"],
+    "check": ["what it holds, what is wrong with it", "bombo check pets.yaml", "--strict", "--out", "--json"],
     "split": ["a part with boxes only and a part with masks only", "bombo split pets.yaml --out partial"],
+    "convert": ["tell what is lost", "bombo convert VOCdevkit/VOC2012 voc_as_coco --to coco", "--boxes-from-masks"],
     "derive": ["what boxes say about masks", "bombo derive pets.yaml --model runs/pets-1"],
     "ablate": ["several seeds", "bombo ablate --data pets.yaml", "--per-class"],
+    "export": ["as ONNX or torch.export", "bombo export runs/pets-1", "--dynamic-batch", "--end-to-end", "--format"],
     "demo": ["small world", "bombo demo"],
 }
 

@@ -11,11 +11,27 @@ from typing import Annotated, Any, NoReturn, TypeVar, get_args, get_origin, get_
 import torch
 import typer
 from rich.console import Console
+from typer.core import TyperCommand
 
 from bombo import distributed
-from bombo.engine import ablate, demo, derive, evaluate, overview, predict, split, train
+from bombo.engine import (
+    ablate,
+    check,
+    complete,
+    convert,
+    demo,
+    derive,
+    evaluate,
+    export,
+    overview,
+    predict,
+    report,
+    split,
+    train,
+)
 from bombo.engine.settings import TrainSettings
 from bombo.errors import BomboError, ConfigError
+from bombo.sharing import hub
 
 app = typer.Typer(
     name="bombo",
@@ -66,11 +82,23 @@ def _command(
         added = [p.replace(kind=_KEYWORD) for p in extra]
         run.__signature__ = inspect.Signature([context, *shown, *added])  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in (context, *shown, *added)}
-        name = body.__name__.strip("_")
-        app.command(name, help=inspect.getdoc(body), epilog=epilog or None)(run)
+        name = body.__name__.strip("_").replace("_", "-")
+        app.command(name, cls=_ModelByName, help=inspect.getdoc(body), epilog=epilog or None)(run)
         return body
 
     return register
+
+
+class _ModelByName(TyperCommand):
+    """Takes `--model runs/pets-1 photos/` for `runs/pets-1 photos/`: where a network is optional, it is `--model`."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        if any(p.name == "model" and p.param_type_name == "argument" for p in self.params):
+            args = [part for word in args for part in (word.split("=", 1) if word.startswith("--model=") else [word])]
+            if "--model" in args[:-1]:
+                at = args.index("--model")
+                args = [args[at + 1], *args[:at], *args[at + 2 :]]
+        return super().parse_args(ctx, args)
 
 
 def _train_signature() -> inspect.Signature:
@@ -138,6 +166,23 @@ def _predict(given: dict[str, Any], as_json: AsJson = False) -> None:
         _show(entries if as_json else f"{len(entries):,} detections\nwrote     {wrote}")
 
 
+@_command(
+    check.check,
+    epilog="Ends with 1 if there are errors: `bombo check pets.yaml --strict && bombo train --data pets.yaml`",
+)
+def _check(given: dict[str, Any], as_json: AsJson = False) -> None:
+    """Look a data set over before training: what it holds, what is wrong with it, how to mend it.
+
+    `bombo check pets.yaml`
+    """
+    found = check.check(**given)
+    if as_json:
+        _show(found.to_json())
+    else:
+        found.show(Console())
+    raise typer.Exit(found.exit_code)
+
+
 @_command(split.split)
 def _split(given: dict[str, Any], as_json: AsJson = False) -> None:
     """Cut fully annotated images into a part with boxes only and a part with masks only.
@@ -147,6 +192,20 @@ def _split(given: dict[str, Any], as_json: AsJson = False) -> None:
     _show(facts if (facts := split.split(**given)) and as_json else split.describe(facts))
 
 
+@_command(
+    convert.convert,
+    epilog="Boxes of masks: `bombo convert street.yaml street_boxes.json --boxes-from-masks --model runs/street-1`\n\n"
+    "Masks of boxes: `bombo convert pets.yaml pets_masks --to folder --masks-from-boxes grabcut`",
+)
+def _convert(given: dict[str, Any], as_json: AsJson = False) -> None:
+    """Convert between VOC, COCO, YOLO and folders of masks, and tell what is lost on the way.
+
+    `bombo convert VOCdevkit/VOC2012 voc_as_coco --to coco`
+    """
+    result = convert.convert(**given)
+    _show(result.to_json() if as_json else result.describe(judged="model" in given))
+
+
 @_command(derive.derive)
 def _derive(given: dict[str, Any]) -> None:
     """Show what boxes say about masks and masks about boxes, and how right it is where both are known.
@@ -154,6 +213,23 @@ def _derive(given: dict[str, Any]) -> None:
     `bombo derive pets.yaml --model runs/pets-1`
     """
     derive.derive(**given)
+
+
+@_command(complete.complete)
+def _complete(given: dict[str, Any], as_json: AsJson = False) -> None:
+    """Fill in what is missing: masks for images with boxes, boxes for images with masks; the most doubtful first.
+
+    `bombo complete pets.yaml --model runs/pets-1`
+
+    In CVAT, import a zip of what is in `completed/voc` (*PASCAL VOC 1.1*: boxes and masks), or
+    `completed/coco/annotations/instances_default.json` (*COCO 1.0*: polygons). For Label Studio, turn that file into
+    tasks first:
+
+    `label-studio-converter import coco -i completed/coco/annotations/instances_default.json -o tasks.json --out-type
+    predictions --image-root-url "/data/local-files/?d=images"`
+    """
+    result = complete.complete(**given)
+    _show(result.to_json() if as_json else complete.describe(result))
 
 
 @_command(ablate.ablate)
@@ -169,6 +245,31 @@ def _ablate(given: dict[str, Any]) -> None:
         raise typer.Exit(130 if ablation.interrupted else 1)
 
 
+@_command(
+    export.export,
+    epilog="Without BoMBo: `bombo export runs/pets-1 --end-to-end`, and see examples/onnx_without_bombo.py",
+)
+def _export(given: dict[str, Any], as_json: AsJson = False) -> None:
+    """Write a trained network as ONNX or torch.export, and make sure that it says the same.
+
+    `bombo export runs/pets-1`
+    """
+    written = export.export(**given)
+    _show(written.to_json() if as_json else export.describe(written))
+
+
+@_command(report.report)
+def _report(given: dict[str, Any], as_json: AsJson = False) -> None:
+    """Write one HTML file on what a run was fed, how it learned, where it is good and bad, with pictures.
+
+    `bombo report runs/pets-1`
+
+    `bombo report runs/pets-1 runs/pets-2 --out both.html`
+    """
+    written = report.report(**given)
+    _show(written.to_json() if as_json else report.describe(written))
+
+
 @_command(demo.demo)
 def _demo(given: dict[str, Any]) -> None:
     """Generate a small world, train on it with and without weak losses, compare, predict: four minutes on a laptop.
@@ -176,6 +277,17 @@ def _demo(given: dict[str, Any]) -> None:
     `bombo demo`
     """
     demo.demo(**given)
+
+
+@_command(hub.push_to_hub)
+def _push_to_hub(given: dict[str, Any]) -> None:
+    """Share a trained network on the Hugging Face hub, with a model card.
+
+    `bombo push-to-hub runs/pets-1 jane/pets`
+
+    `bombo push-to-hub runs/pets-1 jane/pets --only-write card` shows first what would be sent.
+    """
+    _show(f"wrote     {hub.push_to_hub(**given)}")
 
 
 def _was_typed(ctx: typer.Context, name: str) -> bool:

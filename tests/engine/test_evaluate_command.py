@@ -98,9 +98,30 @@ def test_json_for_machines(
     trained: Path, world: Path, tmp_path: Path, bombo_command: Any, evaluation: Evaluation
 ) -> None:
     ended = bombo_command("evaluate", trained, "--json", data=world, out=tmp_path / "new" / "figures.json", **CPU)
-    assert json.loads(ended.out) == evaluation.to_json() == json.loads((tmp_path / "new" / "figures.json").read_text())
+    assert json.loads(ended.out) == evaluation.to_json()
+    assert json.loads((tmp_path / "new" / "figures.json").read_text()) == evaluation.to_json(details=True)
     assert "NaN" not in ended.out
     assert evaluation.to_json()["figures"]["mAP_large"] is None  # there is no large object at 64 pixels
+
+
+def test_details_say_where_it_is_good_and_bad(evaluation: Evaluation) -> None:
+    details = evaluation.to_json(details=True)
+    things = ["starfish", "crab", "turtle", "ball", "fish", "shell"]
+    assert details["confusion"]["boxes"]["names"] == [*things, "nothing"]
+    assert details["confusion"]["masks"]["names"] == ["background", *things, "water"]
+    assert list(details["curves"]) == things
+    for name, curve in details["curves"].items():
+        known = [value for value in curve if value is not None]
+        assert len(curve) == 101
+        assert known == sorted(known, reverse=True)
+        if known:
+            assert sum(known) / 101 == pytest.approx(evaluation.per_class[name]["AP50"], abs=1e-4)
+    pixels = details["confusion"]["masks"]["counts"]
+    assert sum(map(sum, pixels)) == 4 * 64 * 64
+    assert sum(row[i] for i, row in enumerate(pixels)) / (4 * 64 * 64) == pytest.approx(
+        evaluation.figures["pixel_accuracy"]
+    )
+    assert list(details["quality"]) == ["val_00000", "val_00001", "val_00002", "val_00003"]
 
 
 WRONG_CLASSES = {

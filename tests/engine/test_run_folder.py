@@ -21,11 +21,15 @@ FILES = {
     "environment.json",
     "data.json",
     "plots",
+    "gallery",
+    "evaluation.json",
+    "report.html",
     "metrics.jsonl",
     "best.safetensors",
     "last.safetensors",
     "state.pt",
 }
+UNTOLD = {"classes.json", "environment.json", "plots", "gallery"}  # by themselves they are no run
 
 
 def test_a_run_leaves_these_files(trained: Path) -> None:
@@ -89,7 +93,7 @@ def test_the_state_is_plain(trained: Path) -> None:
     assert state["step"] == 8
 
 
-@pytest.mark.parametrize("name", sorted(FILES - {"classes.json", "environment.json", "plots"} | {"plots/batch-1.jpg"}))
+@pytest.mark.parametrize("name", sorted(FILES - UNTOLD | {"plots/batch-1.jpg", "gallery/index.json"}))
 def test_no_file_of_a_run_is_replaced_unasked(
     name: str, small: dict[str, Any], tmp_path: Path, bombo_command: Any
 ) -> None:
@@ -114,7 +118,8 @@ def test_overwriting_removes_the_old_run_and_nothing_else(
     data = devkit(train=[("train_boxes", "boxes")])  # no validation: no best weights
     ended = bombo_command("train", "--overwrite", out=out, epochs=1, **small | {"data": data})
     assert ended.code == 0
-    assert {file.name for file in out.iterdir()} == (FILES - {"best.safetensors"}) | {"notes.txt"}
+    assert {file.name for file in out.iterdir()} == (FILES - {"best.safetensors", "evaluation.json"}) | {"notes.txt"}
+    assert not list((out / "gallery").iterdir())
     assert {json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()} == {1}
 
 

@@ -20,7 +20,7 @@ from bombo.engine import checkpoint
 from bombo.engine.device import memory_in_use
 from bombo.engine.evaluate import Evaluation, measure
 from bombo.engine.interrupt import Interrupt
-from bombo.engine.model import Model, autocast
+from bombo.engine.model import Model, TorchModel, autocast
 from bombo.engine.optimiser import learning_rate, set_learning_rate
 from bombo.engine.progress import TrainingProgress
 from bombo.engine.run_folder import RunFolder
@@ -79,7 +79,7 @@ class Training:
 
     network: Network
     teacher: Teacher
-    model: Model
+    model: TorchModel
     optimiser: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     criterion: Criterion

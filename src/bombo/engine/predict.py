@@ -28,7 +28,7 @@ OUT = Path("predictions")
 
 @checked
 def predict(
-    model: Annotated[Path, Argument(help="A run's folder or a weights file.")],
+    model: Annotated[Path, Argument(help="A run's folder, a weights file, or an ONNX file of bombo export.")],
     source: Annotated[
         list[Path],
         BeforeValidator(lambda value: [value] if isinstance(value, (str, Path)) else value),

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+import bombo
+from bombo.data.data_file import label_space, load_data_file, read_split
+from bombo.engine.gallery import choose, draw_gallery
+
+QUALITIES = st.dictionaries(st.text(min_size=1, max_size=4), st.sampled_from([0.0, 0.3, 0.7, 1.0, float("nan")]))
+
+
+@given(QUALITIES)
+def test_the_best_are_not_worse_than_any_other_and_the_worst_not_better(quality: dict[str, float]) -> None:
+    groups = choose(quality, each=3)
+    known = {name: value for name, value in quality.items() if value == value}
+    assert len(groups["best"]) == len(groups["random"]) == min(3, -(-len(known) // 3))
+    for name in groups["best"]:
+        assert all(known[name] >= known[other] for other in known.keys() - set(groups["best"]))
+    for name in groups["worst"]:
+        assert all(known[name] <= known[other] for other in known.keys() - set(groups["worst"]))
+    assert not set(groups["best"]) & set(groups["worst"])
+    assert set(groups["random"]) <= known.keys()
+
+
+def test_the_lot_is_the_same_for_all_runs() -> None:
+    one, other = ({f"{i}.jpg": abs(start - i) / 99 for i in range(99)} for start in (0, 50))
+    assert choose(one)["random"] == choose(other)["random"]
+    assert choose(one)["best"] != choose(other)["best"]
+
+
+def test_pictures_are_small_and_of_one_size(trained: Path, world: Path, tmp_path: Path) -> None:
+    file = load_data_file(world)
+    records = read_split(file, "val", label_space(file)).records
+    quality = {record.name: i / 10 for i, record in enumerate(records)}
+    draw_gallery(tmp_path, bombo.load(trained, device="cpu", precision="32"), records, quality)
+    index = json.loads((tmp_path / "gallery" / "index.json").read_text())
+    assert index["groups"]["best"] == ["val_00003", "val_00002"]
+    assert index["groups"]["worst"] == ["val_00000", "val_00001"]
+    for own in index["images"].values():
+        sizes = set()
+        for view in ("image", "annotation", "prediction"):
+            with Image.open(tmp_path / "gallery" / f"{own['number']:02}-{view}.jpg") as picture:
+                sizes.add(picture.size)
+        assert sizes == {tuple(own["size"])} == {(320, 320)}
+        assert own["annotation"] == "boxes and mask"
+        assert own["quality"] == pytest.approx(quality[next(n for n, o in index["images"].items() if o is own)])
