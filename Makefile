@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 # uv installs the pinned packages in seconds; it lives in the project's own environment
 UV := $(BIN)/uv
 
-.PHONY: help demo test lint format requirements clean
+.PHONY: help demo test lint docs format requirements clean
 
 help:
 	@echo "make demo      generate a small world, train on it with and without weak losses, compare (about 4 minutes)"
 	@echo "make test      run all tests"
 	@echo "make lint      ruff (format and lint) and mypy"
+	@echo "make docs      the documentation, as site/index.html"
 	@echo "make format    let ruff mend what it can"
 
 demo: $(VENV)/ready
@@ -24,6 +25,10 @@ lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# a warning, such as a link that leads nowhere, is an error
+docs: $(VENV)/ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 format: $(VENV)/ready
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -34,7 +39,7 @@ requirements: $(UV)
 		--group dev pyproject.toml --output-file requirements.txt
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo site
 
 $(UV):
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'BoMBo needs Python 3.11 or newer: make PYTHON=python3.11')"
