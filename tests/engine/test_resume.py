@@ -51,8 +51,7 @@ def signal_after(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             show(self, step, *rest)
             if step in steps:
                 for _ in range(times):
-                    os.kill(os.getpid(), number)
-                    time.sleep(0.001)  # the handler runs between two instructions
+                    signal.raise_signal(number)  # by this thread: two sent to the process may become one
 
         monkeypatch.setattr(TrainingProgress, "show", show_and_signal)
 
