@@ -7,6 +7,7 @@ from bombo.engine.check import check
 from bombo.engine.checkpoint import load
 from bombo.engine.complete import Completion, complete
 from bombo.engine.convert import convert
+from bombo.engine.demo import demo
 from bombo.engine.derive import Derivation, derive
 from bombo.engine.evaluate import evaluate
 from bombo.engine.export import Export, export
@@ -36,6 +37,7 @@ __all__ = [
     "check",
     "complete",
     "convert",
+    "demo",
     "derive",
     "evaluate",
     "export",

@@ -6,6 +6,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from typing import Annotated, Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 import torch
@@ -129,7 +130,7 @@ def _train_signature() -> inspect.Signature:
     epilog="Go on with a run: `bombo train --resume runs/pets-1`\n\n"
     "Every switch has its opposite, such as `--no-compile`, against a file or a resumed run that has it on.",
 )
-def _train(given: dict[str, Any]) -> None:
+def _train(given: dict[str, Any], as_json: AsJson = False) -> None:
     """Train one network from images annotated with boxes, with masks, or with both.
 
     A data file says which images carry which annotation (see the README). For instance:
@@ -137,7 +138,11 @@ def _train(given: dict[str, Any]) -> None:
     `bombo train --data pets.yaml --backbone resnet18 --epochs 30`
     """
     settings = {name.removeprefix("no_"): False if name.startswith("no_") else value for name, value in given.items()}
-    if train.train(**settings).stopped == "interrupted":
+    with _watched(as_json):
+        run = train.train(**settings)
+    if as_json and distributed.is_main():
+        _show(run.to_json())
+    if run.stopped == "interrupted":
         raise typer.Exit(130)  # what a shell reports for Ctrl-C
 
 
@@ -207,12 +212,15 @@ def _convert(given: dict[str, Any], as_json: AsJson = False) -> None:
 
 
 @_command(derive.derive)
-def _derive(given: dict[str, Any]) -> None:
+def _derive(given: dict[str, Any], as_json: AsJson = False) -> None:
     """Show what boxes say about masks and masks about boxes, and how right it is where both are known.
 
     `bombo derive pets.yaml --model runs/pets-1`
     """
-    derive.derive(**given)
+    with _watched(as_json):
+        derivation = derive.derive(**given)
+    if as_json:
+        _show(derivation.to_json())
 
 
 @_command(complete.complete)
@@ -233,14 +241,17 @@ def _complete(given: dict[str, Any], as_json: AsJson = False) -> None:
 
 
 @_command(ablate.ablate)
-def _ablate(given: dict[str, Any]) -> None:
+def _ablate(given: dict[str, Any], as_json: AsJson = False) -> None:
     """Train arms that differ in a few settings, with several seeds each, and compare them.
 
     `bombo ablate --data pets.yaml --config small.yaml --seeds 0,1 --parallel 2`
 
     Stop with Ctrl-C; the same command goes on.
     """
-    ablation = ablate.ablate(**given)
+    with _watched(as_json):
+        ablation = ablate.ablate(**given)
+    if as_json:
+        _show(ablation.to_json())
     if ablation.interrupted or ablation.failed:
         raise typer.Exit(130 if ablation.interrupted else 1)
 
@@ -271,23 +282,32 @@ def _report(given: dict[str, Any], as_json: AsJson = False) -> None:
 
 
 @_command(demo.demo)
-def _demo(given: dict[str, Any]) -> None:
+def _demo(given: dict[str, Any], as_json: AsJson = False) -> None:
     """Generate a small world, train on it with and without weak losses, compare, predict: four minutes on a laptop.
 
     `bombo demo`
     """
-    demo.demo(**given)
+    with _watched(as_json):
+        ablation = demo.demo(**given)
+    if as_json:
+        _show(ablation.to_json())
 
 
 @_command(hub.push_to_hub)
-def _push_to_hub(given: dict[str, Any]) -> None:
+def _push_to_hub(given: dict[str, Any], as_json: AsJson = False) -> None:
     """Share a trained network on the Hugging Face hub, with a model card.
 
     `bombo push-to-hub runs/pets-1 jane/pets`
 
     `bombo push-to-hub runs/pets-1 jane/pets --only-write card` shows first what would be sent.
     """
-    _show(f"wrote     {hub.push_to_hub(**given)}")
+    written = hub.push_to_hub(**given)
+    _show({"wrote": written} if as_json else f"wrote     {written}")
+
+
+def _watched(as_json: bool) -> AbstractContextManager[Any]:
+    """For commands that talk while they work: that goes to stderr where stdout is to hold JSON and nothing else."""
+    return redirect_stdout(sys.stderr) if as_json else nullcontext()
 
 
 def _was_typed(ctx: typer.Context, name: str) -> bool:

@@ -84,3 +84,10 @@ def test_boxes_are_matched_one_to_one_by_class() -> None:
     assert (quality.recall(0.75), quality.precision(0.75)) == (1 / 3, 1 / 4)
     quality.update(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), *true)
     assert (quality.true, quality.boxes) == (6, 4)
+
+
+def test_as_json_stdout_holds_nothing_else(world: Path, tmp_path: Path, bombo_command: Any) -> None:
+    ended = bombo_command("derive", world, "--json", split="val", out=tmp_path / "derived", pictures=0)
+    told = json.loads(ended.out)
+    assert told["masks"]["fill"].keys() >= {"mIoU", "right in boxes"}
+    assert "measured on 4" in ended.err

@@ -246,3 +246,11 @@ def test_a_run_that_is_slow_to_evaluate_is_not_called_slow(
     run = bombo.train(out=tmp_path / "run", epochs=2, **small)
     seconds = [line["seconds"] for line in metrics(run.path) if "seconds" in line]
     assert seconds[-1] - seconds[0] < 0.5
+
+
+def test_as_json_stdout_holds_nothing_else(small: dict[str, Any], tmp_path: Path, bombo_command: Any) -> None:
+    ended = bombo_command("train", "--json", out=tmp_path / "run", steps=2, **small)
+    told = json.loads(ended.out)
+    assert (told["path"], told["stopped"]) == (str(tmp_path / "run"), "finished")
+    assert told["evaluation"]["figures"] == metrics(tmp_path / "run")[-1]["val"]["figures"]
+    assert "schedule" in ended.err

@@ -55,6 +55,16 @@ class Ablation:
     failed: dict[Path, str]
     interrupted: bool
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain types, NaN as None."""
+        plain = {
+            "path": str(self.path),
+            "comparison": None if self.comparison is None else asdict(self.comparison),
+            "failed": {str(path): lines for path, lines in self.failed.items()},
+            "interrupted": self.interrupted,
+        }
+        return dict(without_nan(plain))
+
 
 @checked
 def ablate(

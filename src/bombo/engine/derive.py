@@ -82,6 +82,10 @@ class Derivation:
     masks: dict[str, dict[str, float]]
     boxes: dict[str, dict[str, float]]
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain types, NaN as None."""
+        return dict(without_nan({"path": str(self.path), "masks": self.masks, "boxes": self.boxes}))
+
     def sheets(self) -> list[Sheet]:
         """The figures as tables."""
         parts = (("Masks made of boxes", "provider", self.masks), ("Boxes made of masks", "rule", self.boxes))

@@ -71,6 +71,11 @@ class Run:
     evaluation: Evaluation | None
     stopped: str
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain types; the network is in the folder."""
+        evaluation = None if self.evaluation is None else self.evaluation.to_json()
+        return {"path": str(self.path), "stopped": self.stopped, "evaluation": evaluation}
+
 
 def train(**given: Any) -> Run:
     """Train one network from images annotated with boxes, with masks, or with both.
