@@ -33,7 +33,10 @@ def found_or_installed() -> tuple[str, str]:
             pytest.skip("there is no Chromium: apt-get install chromium chromium-driver")
         quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
         for words in (["update", "-q"], ["install", "-qy", "--no-install-recommends", *PACKAGES]):
-            done = subprocess.run(["apt-get", *words], env=quiet, capture_output=True, text=True)
+            try:
+                done = subprocess.run(["apt-get", *words], env=quiet, capture_output=True, text=True, timeout=300)
+            except subprocess.TimeoutExpired:
+                pytest.skip("Chromium cannot be installed: apt-get takes more than 5 minutes")
             if done.returncode:
                 pytest.skip(f"Chromium cannot be installed: {done.stderr.strip()[-200:]}")
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
