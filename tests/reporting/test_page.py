@@ -155,7 +155,7 @@ def test_confusion_is_in_percent_of_each_row() -> None:
         ["dog", "", "", "", "0"],
         ["nothing", "50", "50", "", "10"],
     ]
-    assert largest_confusions(matrix) == ["30 % of cat is taken for dog"]
+    assert largest_confusions(matrix) == ["30\N{NO-BREAK SPACE}% of cat is taken for dog"]
 
 
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,7 +50,8 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """Plain types."""
-        return json.loads(json.dumps(asdict(self) | {"missing": _by_name(self.missing)}, default=str))  # type: ignore[no-any-return]
+        missing = {str(run): what for run, what in self.missing.items()}
+        return {"path": str(self.path), "runs": [str(run) for run in self.runs], "missing": missing}
 
 
 @checked
@@ -187,7 +188,3 @@ def _completed(run: RunFacts, data: Path, device: str) -> RunFacts:
         require_classes(model, space, data)
         keep_for_report(run.path, model, val_set, measure(model, val_set.records), run.steps)
     return read_run(run.path, run.name)
-
-
-def _by_name(missing: dict[Path, list[str]]) -> dict[str, list[str]]:
-    return {str(path): what for path, what in missing.items()}

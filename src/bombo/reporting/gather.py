@@ -111,6 +111,12 @@ class RunFacts:
         except (ConfigError, KeyError):  # made by another version
             return METHODS["skip"]
 
+    @property
+    def command(self) -> str:
+        """What was typed, without the place where the program lies."""
+        words = str(self.environment.get("command", "the command was not kept")).split(" ")
+        return " ".join(["bombo" if Path(words[0]).name == "__main__.py" else Path(words[0]).name, *words[1:]])
+
     def figure(self, name: str) -> float | None:
         """A figure of the last evaluation."""
         return self.evaluation["figures"].get(name) if self.evaluation else None

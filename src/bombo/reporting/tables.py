@@ -193,9 +193,8 @@ def largest_confusions(matrix: dict[str, Any], most: int = 5) -> list[str]:
             if value and i != j and "nothing" not in (names[i], names[j]):
                 found.append((value / sum(row), names[i], names[j]))
     found.sort(key=lambda each: -each[0])
-    return [
-        f"{100 * share:.0f} % of {true} is taken for {other}" for share, true, other in found[:most] if share >= 0.01
-    ]
+    shown = [each for each in found[:most] if each[0] >= 0.01]
+    return [f"{100 * share:.0f}\N{NO-BREAK SPACE}% of {true} is taken for {other}" for share, true, other in shown]
 
 
 def settings_table(runs: Sequence[RunFacts]) -> Table:
@@ -217,8 +216,11 @@ def _figures(values: Sequence[float | None], figure: str) -> list[Cell]:
     texts = [percent(v) if v is not None or figure == "IoU" else "" for v in values]
     if len(values) == 1:
         return [Cell(texts[0], values[0], bar=values[0], kind="masks" if figure == "IoU" else "number")]
-    best = max((v for v in values if v is not None), default=-1.0)
-    return [Cell(t, v, kind="best" if v == best else "number") for t, v in zip(texts, values, strict=True)]
+    best = max((v for v in values if v is not None), default=None)
+    stands_out = values.count(best) == 1
+    return [
+        Cell(t, v, kind="best" if v == best and stands_out else "number") for t, v in zip(texts, values, strict=True)
+    ]
 
 
 def _settings(run: RunFacts) -> dict[str, str]:
