@@ -82,7 +82,7 @@ def test_the_card(trained: Path, hub: Hub, tmp_path: Path) -> None:
     assert 'bombo.load("hf://jane/pets")' in body
     assert "4 images with boxes only, 4 with masks only, 0 with both" in body
     assert "starfish" in body
-    assert "`method: bombo`" in body
+    assert "bombo train --data data.yaml --method bombo --backbone test_resnet --size 64" in body
     assert str(tmp_path.anchor + "tmp") not in text  # no path of this machine
 
 

@@ -42,6 +42,7 @@ def model_card(weights: Path, name: str) -> str:
         data=_json(folder / DATA).get("train"),
         evaluation=_last_evaluation(folder, meta.get("step")),
         settings=settings,
+        data_file=Path(str(config.get("data", "data.yaml"))).name,
         versions=_json(folder / "environment.json").get("packages", {}),
         backbone=meta["network"]["backbone"],
         title=json.dumps(name.partition("/")[2]),
