@@ -14,6 +14,7 @@ from bombo.conversion.extras import note_coco
 from bombo.conversion.losses import Losses
 from bombo.conversion.recognise import Recognised
 from bombo.data.data_file import Split, class_names, label_space, read_split
+from bombo.data.dataset import require_declared_size
 from bombo.data.image_io import image_size, read_mask_pixels
 from bombo.data.label_space import BACKGROUND_NAMES, VOID, VOID_NAMES, LabelSpace
 from bombo.data.masks import OutlineMask
@@ -95,13 +96,7 @@ def check_size(record: Record) -> tuple[int, int]:
         DataError: The file is no image, or its annotation says another size.
     """
     size = image_size(record.image)
-    if record.size is not None and record.size != size:
-        raise DataError(
-            f"the annotation ({record.where}) says {record.size[1]}×{record.size[0]} pixels, "
-            f"the image as shown has {size[1]}×{size[0]}",
-            where=str(record.image),
-            fix="annotate the image as it is shown (EXIF orientation applied), or save it with its rotation baked in",
-        )
+    require_declared_size(record, size)
     return size
 
 

@@ -21,6 +21,21 @@ from bombo.errors import DataError
 MIN_VISIBLE = 0.3  # of a box's area; below, what is left is often not recognisable (a region then, no target)
 
 
+def require_declared_size(record: Record, size: tuple[int, int]) -> None:
+    """Checks that an image has the size its annotation says.
+
+    Raises:
+        DataError: It has another.
+    """
+    if record.size is not None and record.size != size:
+        raise DataError(
+            f"the annotation ({record.where}) says {record.size[1]}×{record.size[0]} pixels, "
+            f"the image as shown has {size[1]}×{size[0]}",
+            where=str(record.image),
+            fix="annotate the image as it is shown (EXIF orientation applied), or save it with its rotation baked in",
+        )
+
+
 def load(record: Record) -> Sample:
     """Decodes a record as it is on disk, without augmentation.
 
@@ -32,13 +47,7 @@ def load(record: Record) -> Sample:
     """
     image = torch.from_numpy(read_image(record.image).copy()).permute(2, 0, 1)
     size = (image.shape[1], image.shape[2])
-    if record.size is not None and record.size != size:
-        raise DataError(
-            f"the annotation ({record.where}) says {record.size[1]}×{record.size[0]} pixels, "
-            f"the image as shown has {size[1]}×{size[0]}",
-            where=str(record.image),
-            fix="annotate the image as it is shown (EXIF orientation applied), or save it with its rotation baked in",
-        )
+    require_declared_size(record, size)
     mask = None if record.mask is None else torch.from_numpy(record.mask.load(size))
     if record.boxes is None:
         return Sample(image, None, None, None, mask)
