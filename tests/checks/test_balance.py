@@ -13,7 +13,7 @@ SPACE = LabelSpace(("cat", "dog"), ("grass",))
 def counts(boxes: list[int], with_boxes: list[int], with_pixels: list[int]) -> Statistics:
     kinds = {"boxes": 500, "masks": 400, "both": 0, "none": 0}
     arrays = (np.array(boxes), np.array(with_boxes), np.full(4, 0.25), np.array(with_pixels))
-    return Statistics(kinds, *arrays, masks_read=400, masks=400)
+    return Statistics(kinds, *arrays, masks_read=400, masks=400, unlabelled=np.zeros(3, dtype=int))
 
 
 EVEN = counts([300, 300, 0], [200, 200, 0], [150, 150, 90])

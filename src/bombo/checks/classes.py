@@ -10,7 +10,7 @@ from bombo.checks.examine import Examined
 from bombo.checks.finding import Defect, Hit
 from bombo.checks.source import Task
 from bombo.data.label_space import BACKGROUND, VOID, LabelSpace
-from bombo.data.statistics import Statistics
+from bombo.data.statistics import Statistics, times_unlabelled
 
 EMPTY = Defect(
     "image-empty", "note", "image is annotated as empty", "images are annotated as empty",
@@ -52,6 +52,13 @@ UNEVEN = Defect(
     "what is rare in masks is segmented from boxes, and the reverse; a few images with the other kind help most",
 )  # fmt: skip
 
+UNLABELLED = Defect(
+    "class-not-looked-for", "note",
+    "class was not looked for on some images of train", "classes were not looked for on some images of train",
+    "nothing has to be done: there they are neither object nor background. If they were looked for, name them under "
+    "`labelled_classes:` of the source",
+)  # fmt: skip
+
 _RARE = 0.05  # of the images that the most frequent class has
 _UNEVEN = 10.0  # times as large a share of the images with one annotation as with the other
 _MOSTLY = 0.5
@@ -87,7 +94,8 @@ def count(tasks: Sequence[Task], examined: Sequence[Examined], space: LabelSpace
                     with_pixels[value - 1] += 1
     valid = pixels[:VOID].sum()
     share = pixels[: classes + 1] / valid if valid else np.full(classes + 1, np.nan)
-    return Statistics(kinds, boxes, with_boxes, share, with_pixels, read, kinds["masks"] + kinds["both"])
+    unlabelled = times_unlabelled((task.record for task in tasks if task.record is not None), classes)
+    return Statistics(kinds, boxes, with_boxes, share, with_pixels, read, kinds["masks"] + kinds["both"], unlabelled)
 
 
 def empty_images(split: str, tasks: Sequence[Task], examined: Sequence[Examined]) -> list[Hit]:
@@ -113,6 +121,8 @@ def balance(counts: Mapping[str, Statistics], space: LabelSpace) -> list[Hit]:
         thing = index < space.num_things
         boxes, pixels = int(train.boxes[index]), int(train.images_with_pixels[index])
         in_boxes = int(train.images_with_boxes[index])
+        if train.unlabelled[index]:
+            hits.append(Hit(UNLABELLED, name, f"{train.unlabelled[index]:,} of {sum(train.images.values()):,} images"))
         if not boxes and not pixels:
             hits.append(Hit(NOTHING, name))
         elif not pixels:

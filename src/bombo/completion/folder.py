@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,7 @@ def mask_of(out: Path, name: str) -> np.ndarray:
     return read_mask_pixels(out / VOC / "SegmentationClass" / f"{name}.png")
 
 
-def data_file(file: DataFile, split: Split, space: LabelSpace, out: Path) -> str:
+def data_file(file: DataFile, split: Split, space: LabelSpace, out: Path, labelled: list[str] | None = None) -> str:
     """The data file in which the completed list takes the place of the one it came from.
 
     Args:
@@ -73,9 +74,11 @@ def data_file(file: DataFile, split: Split, space: LabelSpace, out: Path) -> str
         split: The list that was completed.
         space: The classes.
         out: The folder, under the name it will have.
+        labelled: The classes that were looked for, None = all.
     """
+    some: dict[str, Any] = {} if labelled is None else {"labelled_classes": labelled}
     source = CocoSource.model_construct(  # not validated: nothing lies there yet
-        format="coco", root=out, annotations=out / EXACT, images=out / COCO / "images", use="both"
+        format="coco", root=out, annotations=out / EXACT, images=out / COCO / "images", use="both", **some
     )
     classes = {"classes": list(space.names), **({"stuff": list(space.stuff)} if space.stuff else {})}
     return data_file_text(file.model_copy(update={**classes, split: [source]}), out)

@@ -80,7 +80,7 @@ def read(found: Recognised, splits: Sequence[Split], losses: Losses, *, to_coco:
     parts: list[Part] = []
     skipped: list[DataError] = []
     for split in splits:
-        read = read_split(data, split, space, skip_bad=skip_bad, partial=not found.whole)
+        read = read_split(data, split, space, skip_bad=skip_bad, partial=not found.whole, as_annotated=True)
         skipped += read.problems
         records = read.records if found.whole else _without_empty_masks(read.records)
         for kind in ("both", "boxes", "masks"):

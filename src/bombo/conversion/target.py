@@ -34,6 +34,7 @@ class Destination:
         use: Which annotation it carries.
         masks: Whether masks are files there.
         images: The folder its images stay in, if they are not brought along.
+        labelled: The classes that were looked for, None = all.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Destination:
     use: Literal["boxes", "masks", "both"]
     masks: bool
     images: Path | None = None
+    labelled: tuple[str, ...] | None = None
 
 
 def data_file_name(to: Format) -> str:
@@ -76,7 +78,7 @@ def write_part(
 
 
 def yolo_yamls(root: Path, parts: Sequence[Destination], space: LabelSpace) -> dict[str, str]:
-    """Ultralytics' YAML for each kind of annotation, as it has no word for images that lack one.
+    """Ultralytics' YAML for each kind of annotation and choice of classes, as it has no word for what images lack.
 
     Args:
         root: The folder, as it will be called in the end.
@@ -87,13 +89,13 @@ def yolo_yamls(root: Path, parts: Sequence[Destination], space: LabelSpace) -> d
         File name → content.
     """
     content = {}
-    for use in dict.fromkeys(part.use for part in parts):
-        own = [part for part in parts if part.use == use]
+    for name in dict.fromkeys(_yolo_yaml(part, parts) for part in parts):
+        own = [part for part in parts if _yolo_yaml(part, parts) == name]
         splits: dict[str, list[str]] = {}
         for part in own:
             splits.setdefault(part.split, []).append(part.name)
         masks = any(part.masks for part in own)
-        content[_yolo_yaml(use, parts)] = ultralytics_yaml(root, splits, space, masks=masks)
+        content[name] = ultralytics_yaml(root, splits, space, masks=masks)
     return content
 
 
@@ -126,6 +128,8 @@ def _entry(
     to: Format, part: Destination, parts: Sequence[Destination], space: LabelSpace, home: Path, file: Path | None
 ) -> dict[str, Any]:
     entry: dict[str, Any] = {"format": to, "root": ".", "use": part.use}
+    if part.labelled is not None:
+        entry["labelled_classes"] = list(part.labelled)
     match to:
         case "voc":
             return entry | {"list": f"ImageSets/Main/{part.name}.txt"}
@@ -136,14 +140,18 @@ def _entry(
         case "coco":
             return entry | {"annotations": f"annotations/instances_{part.name}.json"}
         case "yolo":
-            return entry | {"yaml": _yolo_yaml(part.use, parts), "split": part.split}
+            return entry | {"yaml": _yolo_yaml(part, parts), "split": part.split}
         case "folder":
             places = {"images": f"images/{part.name}", "masks": f"masks/{part.name}"}
             return entry | places | {"names": list(space.names)}
 
 
-def _yolo_yaml(use: str, parts: Sequence[Destination]) -> str:
-    return "data.yaml" if len({part.use for part in parts}) == 1 else f"data_{use}.yaml"
+def _yolo_yaml(part: Destination, parts: Sequence[Destination]) -> str:
+    groups = list(dict.fromkeys((each.use, each.labelled) for each in parts))
+    if len(groups) == 1:
+        return "data.yaml"
+    alike = [labelled for use, labelled in groups if use == part.use]
+    return f"data_{part.use}{f'_{alike.index(part.labelled) + 1}' if len(alike) > 1 else ''}.yaml"
 
 
 def _relative(path: Path, start: Path) -> str:

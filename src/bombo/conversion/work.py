@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from itertools import compress
 
 from rich.console import Console
 from rich.progress import Progress
@@ -12,7 +13,7 @@ from rich.progress import Progress
 from bombo.conversion.annotated import AnnotatedImage
 from bombo.conversion.deriving import BoxMaker, MaskMaker
 from bombo.conversion.extras import note_voc
-from bombo.conversion.reading import Content, Part, check_size, has_crowds, objects_of, said_by_outlines
+from bombo.conversion.reading import Content, Kind, Part, check_size, has_crowds, objects_of, said_by_outlines
 from bombo.conversion.report import Conversion
 from bombo.conversion.target import Destination, Format
 from bombo.data.data_file import Split
@@ -58,21 +59,24 @@ class Work:
 
     def parts(self) -> list[tuple[Destination, list[Record]]]:
         """What will be written, with the images of each part; images that the format cannot say are counted as lost."""
-        groups: dict[tuple[Split, Literal["boxes", "masks", "both"]], list[Record]] = {}
+        groups: dict[tuple[Split, Kind, tuple[bool, ...] | None], list[Record]] = {}
         for part in self.content.parts:
             if (use := self._use(part)) is None:
                 self._leave_out(part)
             else:
-                groups.setdefault((part.split, use), []).extend(part.records)
-        splits = [split for split, _ in groups]
-
-        def name(split: Split, use: str) -> str:
-            return split if splits.count(split) == 1 else f"{split}_{use}"
-
-        return [
-            (Destination(name(split, use), split, use, self._masks_as_files(records)), records)
-            for (split, use), records in groups.items()
-        ]
+                for record in part.records:
+                    groups.setdefault((part.split, use, record.labelled), []).append(record)
+        splits = Counter(split for split, _, _ in groups)
+        kinds = Counter((split, use) for split, use, _ in groups)
+        number: Counter[tuple[Split, Kind]] = Counter()
+        parts = []
+        for (split, use, labelled), records in groups.items():
+            number[split, use] += 1
+            name = split if splits[split] == 1 else f"{split}_{use}"
+            name += f"_{number[split, use]}" if kinds[split, use] > 1 else ""
+            known = None if labelled is None else tuple(compress(self.content.space.names, labelled))
+            parts.append((Destination(name, split, use, self._masks_as_files(records), labelled=known), records))
+        return parts
 
     def stream(self, records: list[Record], part: Destination) -> Iterator[AnnotatedImage]:
         """Annotated images, one after the other.
@@ -103,10 +107,10 @@ class Work:
         self.result.masks["void_out"] += self.result.losses.voided
         objects["out"] = objects["in"] + objects["from_masks"] - (self.result.losses.num_dropped - small)
 
-    def _use(self, part: Part) -> Literal["boxes", "masks", "both"] | None:
+    def _use(self, part: Part) -> Kind | None:
         """What images of a part will carry, None if the format cannot say it."""
         made = {"both": None, "masks": self.boxes, "boxes": self.masks}[part.kind]
-        use: Literal["boxes", "masks", "both"] = part.kind if made is None else "both"
+        use: Kind = part.kind if made is None else "both"
         if self.to == "folder":
             return None if use == "boxes" else "masks"
         return use

@@ -26,6 +26,7 @@ class Batch:
         masks: (B, H, W) uint8; void all over where `has_mask` is False.
         has_boxes: (B,) bool, annotated for detection.
         has_mask: (B,) bool, annotated for segmentation.
+        labelled: (B, C) bool, the classes looked for on an image; None: all of them on all.
         names: Names of the images, for messages.
         derived: Weak targets, None where nothing asks for them.
         skipped: Names and errors of files that could not be read and were replaced (with skip_bad).
@@ -38,6 +39,7 @@ class Batch:
     masks: Tensor
     has_boxes: Tensor
     has_mask: Tensor
+    labelled: Tensor | None = None
     names: tuple[str, ...] = ()
     derived: Derived | None = None
     skipped: tuple[tuple[str, str], ...] = ()
@@ -95,7 +97,16 @@ def collate(
         masks=masks,
         has_boxes=torch.tensor([sample.boxes is not None for sample in samples]),
         has_mask=torch.tensor([sample.mask is not None for sample in samples]),
+        labelled=_labelled(samples),
         names=names,
         derived=None if derived is None else stack(derived),
         skipped=skipped,
     )
+
+
+def _labelled(samples: list[Sample]) -> Tensor | None:
+    some = [sample.labelled for sample in samples if sample.labelled is not None]
+    if not some:
+        return None
+    every = torch.ones_like(some[0])
+    return torch.stack([every if sample.labelled is None else sample.labelled for sample in samples])

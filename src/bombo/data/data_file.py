@@ -6,12 +6,13 @@ import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from bombo.data import coco, folder, voc, yolo
 from bombo.data.label_space import BACKGROUND_NAMES, VOID_NAMES, LabelSpace
+from bombo.data.labelled import as_labelled, labelled_classes
 from bombo.data.sample import Problems, Record
 from bombo.data.sources import CocoSource, FolderSource, Source, VocSource, YoloSource
 from bombo.data.yaml_file import YamlFile
@@ -96,6 +97,12 @@ def label_space(data: DataFile) -> LabelSpace:
     """
     found = dict.fromkeys(name for source in (*data.train, *data.val, *data.test) for name in class_names(source))
     classes = [name for name in found if name.lower() not in BACKGROUND_NAMES + VOID_NAMES]
+    for split in get_args(Split):
+        for number, source in enumerate(getattr(data, split)):
+            for name in source.labelled_classes or ():
+                if name not in classes:
+                    where = data.where(split, number, "labelled_classes")
+                    raise ConfigError(f"class {name!r} is in no source. {did_you_mean(name, classes)}", where=where)
     try:
         return LabelSpace.choose(classes, classes=data.classes, stuff=data.stuff, others=data.others)
     except ConfigError as error:
@@ -104,7 +111,13 @@ def label_space(data: DataFile) -> LabelSpace:
 
 
 def read_split(
-    data: DataFile, split: Split, space: LabelSpace, *, skip_bad: bool = False, partial: bool = False
+    data: DataFile,
+    split: Split,
+    space: LabelSpace,
+    *,
+    skip_bad: bool = False,
+    partial: bool = False,
+    as_annotated: bool = False,
 ) -> DataSet:
     """Reads what the sources of one split know of their images. No pixel is decoded yet.
 
@@ -115,6 +128,7 @@ def read_split(
         skip_bad: Leave out images whose files are missing, unreadable or inconsistent, instead of raising.
         partial: What an image lacks (a mask, a label file, the outline of an object) counts as not annotated, instead
             of being an error; an image without any annotation still is one.
+        as_annotated: Also give what is marked of classes that were not looked for; otherwise it is taken back.
 
     Raises:
         ConfigError: The data file has no sources for this split.
@@ -130,6 +144,8 @@ def read_split(
     finally:
         coco.forget_files()
     records = _with_distinct_names(parts)
+    if not as_annotated:
+        records = [as_labelled(record) for record in records]
     problems.raise_unless(skip_bad, len(records) + len(problems.errors))
     return DataSet(records, problems.errors)
 
@@ -154,7 +170,14 @@ def class_names(source: Source) -> list[str]:
 def read_source(
     source: Source, split: Split, space: LabelSpace, problems: Problems, *, partial: bool = False
 ) -> list[Record]:
-    """Reads the images of one source; errors of single images go to `problems`, the others are raised."""
+    """Reads the images of one source as annotated; errors of single images go to `problems`, others are raised."""
+    records = _read(source, split, space, problems, partial)
+    names = class_names(source) if source.labelled_classes is None else source.labelled_classes
+    labelled = labelled_classes(names, space, masks=source.use_masks)
+    return records if labelled is None else [replace(record, labelled=labelled) for record in records]
+
+
+def _read(source: Source, split: Split, space: LabelSpace, problems: Problems, partial: bool) -> list[Record]:
     match source:
         case VocSource():
             return voc.read(source, space, problems, partial=partial)

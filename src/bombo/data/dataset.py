@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
@@ -49,13 +49,14 @@ def load(record: Record) -> Sample:
     size = (image.shape[1], image.shape[2])
     require_declared_size(record, size)
     mask = None if record.mask is None else torch.from_numpy(record.mask.load(size))
+    labelled = None if record.labelled is None else torch.tensor(record.labelled)
     if record.boxes is None:
-        return Sample(image, None, None, None, mask)
+        return Sample(image, None, None, None, mask, labelled)
     annotated = record.boxes
     limits = torch.tensor((size[1], size[0], size[1], size[0]), dtype=torch.float32)
     boxes = torch.minimum(torch.from_numpy(annotated.boxes).clamp(min=0), limits)
     labels = torch.from_numpy(annotated.labels)
-    return Sample(image, boxes, labels, (labels >= 0) & ~torch.from_numpy(annotated.crowd), mask)
+    return Sample(image, boxes, labels, (labels >= 0) & ~torch.from_numpy(annotated.crowd), mask, labelled)
 
 
 def seen_through(sample: Sample, view: View) -> Sample:
@@ -63,9 +64,10 @@ def seen_through(sample: Sample, view: View) -> Sample:
     image = view.image(sample.image)
     mask = None if sample.mask is None else view.mask(sample.mask)
     if sample.boxes is None or sample.labels is None or sample.is_target is None:
-        return Sample(image, None, None, None, mask)
+        return replace(sample, image=image, mask=mask)
     boxes, kept, enough = boxes_in_view(view, sample.boxes, MIN_VISIBLE)
-    return Sample(image, boxes, sample.labels[kept], sample.is_target[kept] & enough, mask)
+    labels, is_target = sample.labels[kept], sample.is_target[kept] & enough
+    return replace(sample, image=image, boxes=boxes, labels=labels, is_target=is_target, mask=mask)
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class TrainingBatches(torch.utils.data.Dataset[Batch | DataError]):
                 image = self.augment.recolour(sample.image)
             if weak is not None:
                 derived.append(weak.seen_through(view, sample.image))
-            samples.append(Sample(image, sample.boxes, sample.labels, sample.is_target, sample.mask))
+            samples.append(replace(sample, image=image))
             names.append(record.name)
         return collate(samples, tuple(names), tuple(skipped), derived if self.derive is not None else None)
 

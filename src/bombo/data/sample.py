@@ -95,6 +95,7 @@ class Record:
         size: (height, width) the annotation declares, None if it does not say; checked when the image is read.
         where: File (and line or id) of the annotation, for messages.
         entry: How a list file of its source names the image.
+        labelled: Whether each class of the label space was looked for; None = all were.
     """
 
     image: Path
@@ -104,6 +105,7 @@ class Record:
     size: tuple[int, int] | None = None
     where: str = ""
     entry: str = ""
+    labelled: tuple[bool, ...] | None = None
 
     @property
     def kind(self) -> str:
@@ -124,6 +126,7 @@ class Sample:
         is_target: (N,) bool; False rows are regions: they are no detection target but never count as negative, and
             they stay in the candidate sets (crowds, boxes a crop cut down to a sliver, padding).
         mask: (H, W) uint8, or None: not annotated for segmentation.
+        labelled: (C,) bool, whether each class was looked for, or None: all were.
 
     Raises:
         ValueError: Shapes disagree.
@@ -134,6 +137,7 @@ class Sample:
     labels: Tensor | None
     is_target: Tensor | None
     mask: Tensor | None
+    labelled: Tensor | None = None
 
     def __post_init__(self) -> None:
         if (self.boxes is None) != (self.labels is None) or (self.boxes is None) != (self.is_target is None):

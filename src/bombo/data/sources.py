@@ -15,7 +15,11 @@ ClassNames = Annotated[list[str], Field(min_length=1, max_length=254)]
 
 
 class _Source(BaseModel):
-    """What all formats have in common. Relative paths start at `root`, `root` at the data file's folder."""
+    """What all formats have in common. Relative paths start at `root`, `root` at the data file's folder.
+
+    `labelled_classes` are the classes an annotator looked for; of the others nothing is known on these images, whatever
+    stands there. Without it these are the classes the source names.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -25,6 +29,7 @@ class _Source(BaseModel):
         "what is not named is never opened and counts as not annotated"
     )
     list_file: Path | None = Field(default=None, alias="list", description="a text file that names the images to use")
+    labelled_classes: list[str] | None = None
 
     @property
     def use_boxes(self) -> bool:

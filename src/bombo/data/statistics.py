@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +31,7 @@ class Statistics:
         images_with_pixels: (C,) images whose mask holds the class, among those read.
         masks_read: Number of masks these two come from.
         masks: Number of masks there are.
+        unlabelled: (C,) images on which the class was not looked for.
     """
 
     images: dict[str, int]
@@ -40,6 +41,7 @@ class Statistics:
     images_with_pixels: np.ndarray
     masks_read: int
     masks: int
+    unlabelled: np.ndarray
 
     def to_json(self, space: LabelSpace) -> dict[str, Any]:
         """Plain types, with the names of the classes."""
@@ -50,6 +52,7 @@ class Statistics:
                 "images_with_boxes": int(self.images_with_boxes[index]),
                 "pixel_share": float(self.pixel_share[index + 1]),
                 "images_with_pixels": int(self.images_with_pixels[index]),
+                "images_where_not_looked_for": int(self.unlabelled[index]),
             }
             for index, name in enumerate(space.names)
         }
@@ -87,7 +90,13 @@ def statistics(records: Sequence[Record], space: LabelSpace) -> Statistics:
         images_with_pixels=np.array([count[1 : classes + 1] > 0 for count in counts]).reshape(-1, classes).sum(axis=0),
         masks_read=len(counts),
         masks=len(masked),
+        unlabelled=times_unlabelled(records, classes),
     )
+
+
+def times_unlabelled(records: Iterable[Record], classes: int) -> np.ndarray:
+    """(C,) number of images on which each class was not looked for."""
+    return sum((~np.array(r.labelled) for r in records if r.labelled), start=np.zeros(classes, dtype=np.int64))
 
 
 def _values(record: Record, mask: MaskAnnotation) -> np.ndarray | None:

@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +28,7 @@ from bombo.completion.review import PAGE, row, write_review
 from bombo.conversion.annotated import AnnotatedImage
 from bombo.conversion.losses import Losses
 from bombo.data.data_file import Split, label_space, load_data_file, read_split
+from bombo.data.label_space import LabelSpace
 from bombo.data.sample import Problems, Record
 from bombo.engine.checkpoint import load
 from bombo.engine.deriving import make_masks
@@ -112,7 +114,8 @@ def complete(
     space = label_space(file)
     judge = load(model, device=device)
     require_classes(judge, space, data)
-    found = read_split(file, split, space, skip_bad=skip_bad, partial=True)
+    found = read_split(file, split, space, skip_bad=skip_bad, partial=True, as_annotated=True)
+    labelled = _labelled_alike(found.records, space, file.where(split))
     cached = Cached(GrabCut(), default_folder())
     if boxed := [record for record in found.records if record.kind == "boxes"]:
         make_masks(boxed, cached, space, console)
@@ -122,7 +125,7 @@ def complete(
         problems.raise_unless(skip_bad, len(found.records))
         review = ranked(done, space)
         write_review(review, space, root, pictures, lambda name: folder.mask_of(root, name))
-        atomic_write(root / folder.DATA, folder.data_file(file, split, space, out))
+        atomic_write(root / folder.DATA, folder.data_file(file, split, space, out, labelled))
         skipped = {error.where: str(error) for error in (*found.problems, *problems.errors)}
         if skipped:
             entries = [{"file": where, "error": error} for where, error in skipped.items()]
@@ -158,6 +161,28 @@ def describe(result: Completion) -> str:
     )
     lines.append(f"next      bombo check {out / folder.DATA}     bombo train --data {out / folder.DATA}")
     return "\n".join(lines)
+
+
+def _labelled_alike(records: Sequence[Record], space: LabelSpace, where: str) -> list[str] | None:
+    """The classes that were looked for on all images, None for all classes.
+
+    Raises:
+        ConfigError: On some images others were: what is completed could not be told from what nobody looked for.
+    """
+    choices = {record.labelled for record in records}
+    if len(choices) > 1:
+        one, other = sorted(choices, key=str)[:2]
+        raise ConfigError(
+            f"on some images {_listed(one, space)} were looked for, on others {_listed(other, space)}",
+            where=where,
+            fix="write a data file for each of these sources, and complete one after the other",
+        )
+    only = next(iter(choices), None)
+    return None if only is None else list(compress(space.names, only))
+
+
+def _listed(labelled: tuple[bool, ...] | None, space: LabelSpace) -> str:
+    return "all classes" if labelled is None else ", ".join(compress(space.names, labelled)) or "no classes"
 
 
 def _counted(number: int, what: str = "image") -> str:

@@ -19,7 +19,7 @@ from bombo import distributed
 from bombo.command import checked
 from bombo.data.data_file import label_space, load_data_file, read_split
 from bombo.data.dataset import WholeImages, ready
-from bombo.data.label_space import LabelSpace
+from bombo.data.label_space import BACKGROUND, LabelSpace
 from bombo.data.sample import Record, Sample
 from bombo.data.view import View
 from bombo.engine.checkpoint import load
@@ -187,6 +187,8 @@ def measure(
         seen = model.see(inputs, [item[2] for item in items], min_score=MIN_SCORE)
         for (index, _, _, sample), (boxes, scores, labels, mask) in zip(items, seen, strict=True):
             truth, found = records[index].boxes, Detections(boxes, scores, labels)
+            if sample.labelled is not None:
+                found, mask = _of_labelled(found, mask, sample.labelled.numpy())
             parts = []
             if truth is not None and model.space.num_things:
                 coco.update(index, found, truth)
@@ -207,6 +209,13 @@ def measure(
     }
     curves = dict(zip(model.space.things, c.precision50, strict=True))
     return Evaluation(counts, figures, per_class, skipped, curves, confusion.counts, i.confusion, quality)
+
+
+def _of_labelled(found: Detections, mask: np.ndarray, labelled: np.ndarray) -> tuple[Detections, np.ndarray]:
+    """What a network says of the classes that were looked for; the others are background to the annotator."""
+    known = labelled[found.labels]
+    seen = np.append(True, labelled)[mask]
+    return Detections(found.boxes[known], found.scores[known], found.labels[known]), np.where(seen, mask, BACKGROUND)
 
 
 def _merged(parts: list[Any]) -> Any:

@@ -47,6 +47,9 @@ def show(
         line("", f"{len(training.skipped):,} files cannot be used and are left out; see {folder / 'skipped.json'}")
     line("classes", f"{len(space.things)} things, {len(space.stuff)} stuff")
     console.print(_class_table(space, counts))
+    if counts.unlabelled.any():
+        some = (f"{name} on {number:,}" for name, number in zip(space.names, counts.unlabelled, strict=True) if number)
+        line("", f"(not looked for, so neither there nor absent: {', '.join(some)} images)")
     if counts.masks_read < counts.masks:
         line("", f"(pixels estimated from {counts.masks_read:,} of {counts.masks:,} masks)")
     line(

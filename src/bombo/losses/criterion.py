@@ -12,6 +12,7 @@ from bombo.losses.method import Method
 from bombo.losses.segmentation import segmentation_losses
 from bombo.losses.self_training import self_training_losses
 from bombo.losses.term import Term
+from bombo.losses.unlabelled import without_unlabelled
 from bombo.mask_for_box.losses import mask_for_box_losses
 from bombo.models.network import Predictions
 
@@ -47,6 +48,8 @@ class Criterion:
             teacher: The EMA network's predictions on the same images, for losses that need them.
             progress: Share of the schedule behind us, 0 to 1.
         """
+        predictions = without_unlabelled(predictions, batch.labelled)
+        teacher = None if teacher is None else without_unlabelled(teacher, batch.labelled)
         terms: dict[str, Term] = {}
         weights: dict[str, float] = {}
         if self.detection:
