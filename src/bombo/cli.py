@@ -157,7 +157,10 @@ def _evaluate(given: dict[str, Any], as_json: AsJson = False) -> None:
         _show(evaluation.to_json() if as_json else overview.evaluation_table(evaluation))
 
 
-@_command(predict.predict)
+@_command(
+    predict.predict,
+    epilog="Large images, such as aerial ones, in overlapping windows: `bombo predict runs/cars-1 aerial/ --tile 640`",
+)
 def _predict(given: dict[str, Any], as_json: AsJson = False) -> None:
     """Detect and segment: write overlays, masks and COCO results.
 

@@ -128,6 +128,16 @@ def test_predict_takes_it(
     assert same_masks(tmp_path / "onnx" / "masks", tmp_path / "torch" / "masks")
 
 
+def test_predict_takes_it_in_tiles(
+    written: Export, weights: Path, photos: Path, tmp_path: Path, bombo_command: Any
+) -> None:
+    expected = bombo.predict(weights, photos, out=tmp_path / "torch", tile=40, **CPU)
+    ended = bombo_command("predict", written.files[0].path, photos, "--json", out=tmp_path / "onnx", tile=40)
+    assert ended.code == 0
+    assert same_entries(json.loads(ended.out), expected)
+    assert same_masks(tmp_path / "onnx" / "masks", tmp_path / "torch" / "masks")
+
+
 def test_evaluate_takes_it(written: Export, weights: Path, world: Path, bombo_command: Any) -> None:
     expected = bombo.evaluate(weights, data=world, workers=0, **CPU)
     ended = bombo_command("evaluate", written.files[0].path, "--json", data=world, workers=0)

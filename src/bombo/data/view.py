@@ -142,14 +142,20 @@ class View:
         Returns:
             (H, W) uint8 over the source rectangle, scores interpolated bilinearly before the choice.
         """
+        return _best_class(self._without_padding(logits), (self.source[3], self.source[2]))
+
+    def scores_to_source(self, logits: Tensor) -> Tensor:
+        """(K, h, w) class scores over the input, at any resolution → (K, H, W) over the source rectangle, bilinear."""
+        return _upsampled(self._without_padding(logits), (self.source[3], self.source[2]))
+
+    def _without_padding(self, logits: Tensor) -> Tensor:
         if self.flip:
             logits = logits.flip(-1)
         (height, width), (x, y, inner_width, inner_height) = self.size, self.target
         if self.target != (0, 0, width, height):
             # bring the scores to input resolution first: the padding's edge seldom falls on a cell's edge
-            logits = interpolate(logits[None], size=self.size, mode="bilinear", align_corners=False)[0]
-            logits = logits[:, y : y + inner_height, x : x + inner_width]
-        return _best_class(logits, (self.source[3], self.source[2]))
+            logits = _upsampled(logits, self.size)[:, y : y + inner_height, x : x + inner_width]
+        return logits
 
     def _affine(self, like: Tensor) -> tuple[Tensor, Tensor]:
         (x, y, width, height), (tx, ty, target_width, target_height) = self.source, self.target
@@ -169,8 +175,12 @@ def _best_class(logits: Tensor, size: tuple[int, int]) -> Tensor:
     best = torch.full(size, -torch.inf, device=logits.device)
     chosen = torch.zeros(size, dtype=torch.uint8, device=logits.device)
     for value, scores in enumerate(logits):
-        upsampled = interpolate(scores[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
+        upsampled = _upsampled(scores[None], size)[0]
         better = upsampled > best
         best = upsampled.where(better, best)
         chosen.masked_fill_(better, value)
     return chosen
+
+
+def _upsampled(scores: Tensor, size: tuple[int, int]) -> Tensor:
+    return interpolate(scores[None], size=size, mode="bilinear", align_corners=False)[0]

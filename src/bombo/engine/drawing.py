@@ -30,11 +30,12 @@ def draw(
     classes: Sequence[str],
     *,
     enlarge: bool = True,
+    tile: int | None = None,
 ) -> Image.Image:
     """Draws detections or annotations, and a class map, on an image.
 
-    Lines and letters grow with the image. An image too small for letters is enlarged by a whole factor first, so the
-    picture may be larger than the image.
+    Lines and letters grow with the image, or with the windows it was seen in. An image too small for letters is
+    enlarged by a whole factor first, so the picture may be larger than the image.
 
     Args:
         image: (H, W, 3) uint8.
@@ -44,6 +45,7 @@ def draw(
         mask: (H, W) uint8 class map, 255 (void) is hatched; None for no mask.
         classes: Class names.
         enlarge: Whether a small image is enlarged.
+        tile: Side in pixels of the windows the image was seen in; None if it was seen whole.
 
     Returns:
         RGB picture of k·W × k·H pixels, k = 1 unless the image is small.
@@ -51,7 +53,8 @@ def draw(
     height, width = image.shape[:2]
     factor = max(1, math.ceil(_READABLE / math.sqrt(height * width))) if enlarge else 1
     picture = Image.fromarray(image).resize((width * factor, height * factor), Image.Resampling.BICUBIC)
-    line = max(2, round(_side(picture) / 320))
+    side = _side(picture) if tile is None else min(_side(picture), tile * factor)
+    line = max(2, round(side / 320))
     if mask is not None:
         picture = _tint(picture, mask.repeat(factor, axis=0).repeat(factor, axis=1), len(classes), round(0.75 * line))
 
@@ -62,7 +65,7 @@ def draw(
     # what matters most has the first choice of a place and is drawn last: certain objects, small ones among annotations
     areas = (corners[:, 2:] - corners[:, :2]).prod(axis=1)
     order = np.argsort(areas if scores is None else -np.asarray(scores), kind="stable")
-    font = _font(texts, picture)
+    font = _font(texts, picture, side)
     sizes = np.array([_label_size(text, font, line) for text in texts], dtype=np.int64).reshape(-1, 2)
     places = np.zeros_like(corners)
     places[order] = place_labels(corners[order], sizes[order], picture.size)
@@ -124,9 +127,9 @@ def _get_font(size: float) -> ImageFont.FreeTypeFont:
     return ImageFont.load_default(size)  # type: ignore[return-value]  # ImageFont only without FreeType, and size needs it
 
 
-def _font(texts: Sequence[str], picture: Image.Image) -> ImageFont.FreeTypeFont:
+def _font(texts: Sequence[str], picture: Image.Image, side: float) -> ImageFont.FreeTypeFont:
     """The font of the labels: smaller where they would cover more than a sixth of the picture, or be wider than it."""
-    size = _font_size(_side(picture))
+    size = _font_size(side)
     widths = [_get_font(size).getlength(text) + size for text in texts] or [1]
     crowded = math.sqrt(picture.width * picture.height / 6 / (sum(widths) * size * 1.4))
     return _get_font(max(9.0, round(size * min(1, max(crowded, 0.7), picture.width / max(widths)), 1)))

@@ -19,6 +19,7 @@ from bombo.data.image_io import as_rgb, read_image
 from bombo.data.label_space import LabelSpace
 from bombo.data.view import Fit, View
 from bombo.engine.result import Result
+from bombo.engine.tiles import see_in_tiles
 from bombo.models.network import Network, Predictions
 from bombo.models.postprocess import detect
 
@@ -40,11 +41,20 @@ class Model(ABC):
     fit: Fit
 
     @overload
-    def predict(self, source: ImageLike, *, min_score: float = ..., batch_size: int = ...) -> Result: ...
-    @overload
-    def predict(self, source: list[ImageLike], *, min_score: float = ..., batch_size: int = ...) -> list[Result]: ...
     def predict(
-        self, source: ImageLike | list[ImageLike], *, min_score: float = 0.3, batch_size: int = 8
+        self, source: ImageLike, *, min_score: float = ..., batch_size: int = ..., tile: int | None = ...
+    ) -> Result: ...
+    @overload
+    def predict(
+        self, source: list[ImageLike], *, min_score: float = ..., batch_size: int = ..., tile: int | None = ...
+    ) -> list[Result]: ...
+    def predict(
+        self,
+        source: ImageLike | list[ImageLike],
+        *,
+        min_score: float = 0.3,
+        batch_size: int = 8,
+        tile: int | None = None,
     ) -> Result | list[Result]:
         """Detects and segments.
 
@@ -52,22 +62,34 @@ class Model(ABC):
             source: A path, PIL image, (H, W, 3) uint8 array, (3, H, W) uint8 tensor, or a list of them. A path of a
                 folder gives a list, too.
             min_score: Lower detections are left out.
-            batch_size: Images per forward pass.
+            batch_size: Images (with `tile`, windows of one image) per forward pass.
+            tile: Look at large images in overlapping windows of this many of their pixels; None: at each image whole.
 
         Raises:
             DataError: A file cannot be read.
+            ConfigError: The tile is too small.
         """
         if isinstance(source, (str, Path)) and Path(source).is_dir():
             from bombo.engine.predict import find_images
 
             source = list(find_images(str(source)))
         if isinstance(source, (str, Path, Image.Image, np.ndarray, Tensor)):
-            return next(self.stream([source], min_score=min_score))
-        return list(self.stream(source, min_score=min_score, batch_size=batch_size))
+            return next(self.stream([source], min_score=min_score, batch_size=batch_size, tile=tile))
+        return list(self.stream(source, min_score=min_score, batch_size=batch_size, tile=tile))
 
-    def stream(self, source: Iterable[ImageLike], *, min_score: float = 0.3, batch_size: int = 8) -> Iterator[Result]:
+    def stream(
+        self, source: Iterable[ImageLike], *, min_score: float = 0.3, batch_size: int = 8, tile: int | None = None
+    ) -> Iterator[Result]:
         """As `predict`, one result at a time; memory does not grow with the number of images."""
         items = iter(source)
+        if tile is not None:
+            for item in items:
+                image, name = _as_array(item)
+                boxes, scores, labels, mask = see_in_tiles(
+                    self, image, tile, min_score=min_score, batch_size=batch_size
+                )
+                yield Result(image, boxes, labels, scores, mask, self.space.names, name, tile)
+            return
         while part := list(islice(items, batch_size)):
             images = [_as_array(item) for item in part]
             views = [View.whole(image.shape[:2], self.size, self.fit) for image, _ in images]

@@ -23,8 +23,10 @@ def place_labels(boxes: np.ndarray, sizes: np.ndarray, picture: tuple[int, int])
     placed = np.zeros((0, 4), dtype=np.int64)
     for box, size in zip(boxes, sizes, strict=True):
         places, cost = _candidates(box, size, picture)
-        cost = cost + (_overlap(places, boxes) / areas).sum(axis=1)
-        cost += _HIDES_LABEL * _overlap(places, placed).sum(axis=1) / size.prod()
+        reach = np.concatenate((places[:, :2].min(axis=0), places[:, 2:].max(axis=0)))[None]
+        near, beside = _overlap(reach, boxes)[0] > 0, _overlap(reach, placed)[0] > 0  # large images hold thousands
+        cost = cost + (_overlap(places, boxes[near]) / areas[near]).sum(axis=1)
+        cost += _HIDES_LABEL * _overlap(places, placed[beside]).sum(axis=1) / size.prod()
         placed = np.vstack((placed, places[cost.argmin()]))
     return placed
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import glob
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 from pydantic import BeforeValidator
 from typer import Argument, Option
 
@@ -17,13 +18,14 @@ from bombo.command import checked
 from bombo.data.image_io import IMAGE_SUFFIXES, read_image
 from bombo.engine.checkpoint import load
 from bombo.engine.device import choose_device
-from bombo.engine.model import ImageLike, Model
 from bombo.engine.result import Result
+from bombo.engine.tiles import check_tile
 from bombo.errors import BomboError, DataError
 from bombo.files import atomic_write
 from bombo.models.precision import Precision
 
 OUT = Path("predictions")
+_LARGEST_JPEG = 65_500  # pixels a side
 
 
 @checked
@@ -36,7 +38,10 @@ def predict(
     ],
     out: Annotated[Path, Option(help="Folder for overlays, masks and predictions.json.")] = OUT,
     min_score: Annotated[float, Option(min=0, max=1, help="Leave out detections below this score.")] = 0.3,
-    batch_size: Annotated[int, Option(min=1, help="Images per forward pass.")] = 8,
+    tile: Annotated[
+        int | None, Option(metavar="N", help="For large images: look in overlapping windows of N x N of their pixels.")
+    ] = None,
+    batch_size: Annotated[int, Option(min=1, help="Images, or windows, per forward pass.")] = 8,
     device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     precision: Annotated[Precision, Option(help="Number format of the forward pass.")] = "auto",
     overwrite: Annotated[bool, Option("--overwrite", help="Write into a folder that holds predictions.")] = False,
@@ -48,12 +53,17 @@ def predict(
     order), `OUT/predictions.json` lists the boxes as COCO results with `file_name` and `category_name` beside the ids,
     and `OUT/skipped.json` the files left out, if any. Under `torchrun` the images are dealt to the processes.
 
+    With `tile`, an image is seen in windows that overlap by a quarter; boxes and masks are put together. Objects should
+    be about as large in a window as they were in the training images: so should, in pixels, the tile.
+
     Returns:
         The COCO results of all images.
 
     Raises:
         BomboError: Weights or images cannot be used, or `out` holds predictions already.
+        ConfigError: The tile is too small.
     """
+    check_tile(tile)
     files = [file for item in source for file in find_images(item)]
     listing, left_out = out / "predictions.json", out / "skipped.json"
     distributed.start(choose_device(device)[0])
@@ -68,9 +78,11 @@ def predict(
     mine = range(distributed.rank(), len(files), distributed.world())
     entries: list[dict[str, Any]] = []
     skipped: list[tuple[str, str]] = []
-    for start in range(0, len(mine), batch_size):
-        batch = mine[start : start + batch_size]
-        for index, result in _readable(network, files, batch, min_score, skip_bad, skipped):
+    at_once = 1 if tile else batch_size  # large images are not held side by side
+    for start in range(0, len(mine), at_once):
+        images = _readable(files, mine[start : start + at_once], skip_bad, skipped)
+        seen = network.stream(images.values(), min_score=min_score, batch_size=batch_size, tile=tile)
+        for index, result in zip(images, seen, strict=True):
             entries += [{**entry, "file_name": str(files[index])} for entry in result.to_coco(index + 1)]
             _write(result, out, names[index])
     gathered, all_skipped = distributed.gather(entries), distributed.gather(skipped)
@@ -105,31 +117,26 @@ def find_images(item: str | Path) -> list[Path]:
 
 
 def _readable(
-    network: Model,
-    files: Sequence[Path],
-    batch: Sequence[int],
-    min_score: float,
-    skip_bad: bool,
-    skipped: list[tuple[str, str]],
-) -> Iterator[tuple[int, Result]]:
-    """Results of a batch with their indices; with `skip_bad`, files that cannot be read are noted instead."""
-    images: list[ImageLike] = []
-    kept: list[int] = []
+    files: Sequence[Path], batch: Sequence[int], skip_bad: bool, skipped: list[tuple[str, str]]
+) -> dict[int, np.ndarray]:
+    """Images of a batch by their indices; with `skip_bad`, files that cannot be read are noted instead."""
+    images: dict[int, np.ndarray] = {}
     for index in batch:
         try:
-            images.append(read_image(files[index]))
-            kept.append(index)
+            images[index] = read_image(files[index])
         except DataError as error:
             if not skip_bad:
                 fix = f"{error.fix}; or leave such files out: --skip-bad --overwrite"
                 raise DataError(error.message, where=error.where, fix=fix) from None
             skipped.append((str(files[index]), error.message))
-    return zip(kept, network.predict(images, min_score=min_score, batch_size=len(batch)), strict=True)
+    return images
 
 
 def _write(result: Result, out: Path, name: str) -> None:
     buffer = io.BytesIO()
-    result.plot().convert("RGB").save(buffer, "JPEG", quality=92)
+    overlay = result.plot().convert("RGB")
+    overlay.thumbnail((_LARGEST_JPEG, _LARGEST_JPEG))
+    overlay.save(buffer, "JPEG", quality=92)
     atomic_write(out / "overlays" / f"{name}.jpg", buffer.getvalue())
     result.save_mask(out / "masks" / f"{name}.png")
 

@@ -29,6 +29,7 @@ class Result:
         mask: (H, W) uint8 class map, 0 background, class index + 1.
         classes: All class names; label `c` is mask value `c + 1`.
         name: File name, or nothing.
+        tile: Side in pixels of the windows the image was seen in; None if it was seen whole.
 
     Raises:
         ValueError: Shapes disagree, or a label or mask value is no class.
@@ -41,6 +42,7 @@ class Result:
     mask: np.ndarray
     classes: tuple[str, ...]
     name: str = ""
+    tile: int | None = None
 
     def __post_init__(self) -> None:
         number = len(self.boxes)
@@ -88,6 +90,7 @@ class Result:
             self.scores[:shown],
             self.mask if mask else None,
             self.classes,
+            tile=self.tile,
         )
 
     def to_supervision(self) -> Any:
