@@ -233,7 +233,7 @@ def last(folder: Path) -> dict[str, Tensor]:
 
 def losses(folder: Path) -> list[dict[str, float]]:
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    names = {"det_cls", "det_box", "seg_ce", *ZERO}
+    names = {"det_cls", "det_box", "seg_ce", "seg_dice", *ZERO}
     return [{name: value for name, value in line.items() if name in names} for line in lines if "lr" in line]
 
 
@@ -259,13 +259,13 @@ WEAK = {
 def test_every_method_trains(method: str, train: Callable[..., Path]) -> None:
     after = losses(train("run", method=method))  # the teacher is asked from the second step on
     assert len(after) == 2
-    assert after[-1].keys() == {"det_cls", "det_box", "seg_ce"} | WEAK[method]
+    assert after[-1].keys() == {"det_cls", "det_box", "seg_ce", "seg_dice"} | WEAK[method]
     assert all(math.isfinite(value) for line in after for value in line.values())
 
 
 def test_every_weak_loss_trains(train: Callable[..., Path]) -> None:
     after = losses(train("run", method="bombo", losses=dict.fromkeys(ZERO, 0.1)))
-    assert after[-1].keys() == {"det_cls", "det_box", "seg_ce", *ZERO}
+    assert after[-1].keys() == {"det_cls", "det_box", "seg_ce", "seg_dice", *ZERO}
     assert all(math.isfinite(value) for value in after[-1].values())
 
 

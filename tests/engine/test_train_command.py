@@ -34,7 +34,7 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-DETECTION, SEGMENTATION = {"det_cls", "det_box"}, {"seg_ce"}
+DETECTION, SEGMENTATION = {"det_cls", "det_box"}, {"seg_ce", "seg_dice"}
 DATA_SETS = {
     "boxes here, masks there": ([BOXES, MASKS], [VAL], DETECTION | SEGMENTATION),
     "only boxes": ([BOXES], [VAL], DETECTION | SEGMENTATION),
@@ -119,7 +119,7 @@ def test_every_option_trains(extra: dict[str, Any], small: dict[str, Any], tmp_p
 LOSSES = {
     "detection only": ({"segmentation_weight": 0}, DETECTION),
     "segmentation only": ({"detection_weight": 0}, SEGMENTATION),
-    "Dice as well": ({"dice": 0.5}, DETECTION | SEGMENTATION | {"seg_dice"}),
+    "no Dice": ({"dice": 0}, {*DETECTION, "seg_ce"}),
 }
 
 

@@ -112,7 +112,7 @@ class _Schedule(_Settings):
     """AdamW, or SGD with Nesterov momentum."""
     lr: Annotated[float, Field(gt=0)] = 1e-3
     """Peak learning rate of the new layers."""
-    backbone_lr: Weight = 0.4
+    backbone_lr: Weight = 0.2
     """Factor on it for the backbone."""
     weight_decay: Weight = 0.05
     """Weight decay; biases and norms have none."""
@@ -153,8 +153,8 @@ class _Losses(_Settings):
     """Weight of the detection losses; 0 = segment only."""
     segmentation_weight: Weight = 1.0
     """Weight of the segmentation losses; 0 = detect only."""
-    dice: Weight = 0.0
-    """Weight of Dice relative to cross-entropy."""
+    dice: Weight = 1.0
+    """Weight of Dice relative to cross-entropy; 0 = none."""
 
     @model_validator(mode="after")
     def _ask_for_something(self) -> Self:
