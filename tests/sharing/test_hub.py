@@ -9,10 +9,15 @@ import huggingface_hub
 import pytest
 import torch
 import yaml
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.errors import LocalEntryNotFoundError
+from safetensors.torch import save_file
 
 import bombo
 from bombo.errors import BomboError, ConfigError
+
+
+class NoConnectionError(Exception):
+    """As a network library may raise it: related to nothing."""
 
 
 class Hub:
@@ -101,15 +106,19 @@ def test_only_write_sends_nothing(trained: Path, hub: Hub, tmp_path: Path, bombo
     assert ended.code == 0
     assert (tmp_path / "card" / "README.md").is_file()
     assert not hub.created
-    ended = bombo_command("push-to-hub", trained, "jane/pets", only_write=tmp_path / "card")
-    assert ended.code == 2
-    assert "is not empty" in ended.err
+    for taken in (tmp_path / "card", tmp_path / "card" / "README.md"):
+        ended = bombo_command("push-to-hub", trained, "jane/pets", only_write=taken)
+        assert ended.code == 2
+        assert f"{taken}: exists already" in ended.err
 
 
 def test_errors_say_what_to_do(trained: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     for address in ("hf://pets", "hf://jane/pets/more", "hf://jane/"):
         with pytest.raises(ConfigError, match=r"hf://OWNER/NAME"):
             bombo.load(address)
+    for name in ("jane", "hf://jane/pets"):
+        with pytest.raises(ConfigError, match=rf"{name}: is no address on the hub\n  fix: write  OWNER/NAME"):
+            bombo.push_to_hub(trained, name)
     with pytest.raises(BomboError, match=r"(?s)cannot be fetched .*HF_TOKEN"):
         bombo.load("hf://jane/nothing")
 
@@ -119,6 +128,37 @@ def test_errors_say_what_to_do(trained: Path, hub: Hub, monkeypatch: pytest.Monk
     monkeypatch.setattr(hub, "create_repo", refuse)
     with pytest.raises(BomboError, match=r"(?s)401 unauthorised.*HF_TOKEN"):
         bombo.push_to_hub(trained, "jane/pets")
-    assert issubclass(HfHubHTTPError, OSError)  # what a real refusal is
+
+
+@pytest.mark.parametrize("error", [OSError, NoConnectionError])
+def test_what_the_network_library_raises(
+    error: type[Exception], trained: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error("no route to the hub")
+
+    monkeypatch.setattr(hub, "create_repo", fail)
+    with pytest.raises(BomboError, match=r"(?s)cannot be sent \(no route.*HF_TOKEN"):
+        bombo.push_to_hub(trained, "jane/pets")
+
+
+@pytest.mark.parametrize("name", ["a--b/c", "-a/b", "a/b.git", "jane/b..c"])
+def test_names_the_hub_refuses(name: str, trained: Path, hub: Hub) -> None:
+    with pytest.raises(ConfigError, match="is no address on the hub"):
+        bombo.push_to_hub(trained, name)
+    with pytest.raises(ConfigError, match="is no address on the hub"):
+        bombo.load(f"hf://{name}")
+
+
+def test_what_holds_no_network_is_not_sent(trained: Path, hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "x.onnx").write_bytes(b"no weights")
+    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
+    for name in ("x.onnx", "other.safetensors"):
+        with pytest.raises(BomboError, match=name):
+            bombo.push_to_hub(tmp_path / name, "jane/pets", only_write=tmp_path / "card")
+        assert not (tmp_path / "card").exists()
+
+
+def test_a_folder_without_weights(trained: Path, hub: Hub) -> None:
     with pytest.raises(BomboError, match="holds neither"):
         bombo.push_to_hub(trained / "plots", "jane/pets")

@@ -66,27 +66,39 @@ def load(path: str | Path, *, device: str = "auto", precision: Precision = "auto
     dtype, _ = choose_precision(precision, chosen)
     try:
         meta = read_meta(file)
-        if meta.get("format") != FORMAT:
-            found = meta.get("format", "no format: it was not written by BoMBo")
-            raise BomboError(f"format {found}; this version reads format {FORMAT}", where=str(file))
         network = Network(NetworkConfig.model_validate(meta["network"]))
         network.load_state_dict(safetensors.torch.load_file(file))
-    except (SafetensorError, KeyError, ValidationError, RuntimeError, OSError, json.JSONDecodeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BomboError(
-            f"cannot be read as trained weights ({reason})",
-            where=str(file),
-            fix="use best.safetensors or last.safetensors of a run; after a damaged copy, copy it again",
-        ) from None
+    except (SafetensorError, KeyError, ValidationError, RuntimeError, OSError) as error:
+        raise _unreadable(file, error) from None
     space = LabelSpace(tuple(meta["things"]), tuple(meta["stuff"]))
     size = (meta["size"][0], meta["size"][1])
     return TorchModel(space, size, meta["fit"], network.to(chosen).eval(), chosen, dtype)
 
 
 def read_meta(file: Path) -> dict[str, Any]:
-    """The header of a weights file: format, network, classes, size, step, figures; empty in a file of someone else."""
-    with safe_open(file, framework="pt") as opened:
-        return dict(json.loads((opened.metadata() or {}).get("bombo", "{}")))
+    """The header of a weights file: format, network, classes, size, step, figures.
+
+    Raises:
+        BomboError: The file is none of BoMBo's, or damaged.
+    """
+    try:
+        with safe_open(file, framework="pt") as opened:
+            meta = dict(json.loads((opened.metadata() or {}).get("bombo", "{}")))
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise _unreadable(file, error) from None
+    if meta.get("format") != FORMAT:
+        found = meta.get("format", "no format: it was not written by BoMBo")
+        raise BomboError(f"format {found}; this version reads format {FORMAT}", where=str(file))
+    return meta
+
+
+def _unreadable(file: Path, error: Exception) -> BomboError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return BomboError(
+        f"cannot be read as trained weights ({reason})",
+        where=str(file),
+        fix="use best.safetensors or last.safetensors of a run; after a damaged copy, copy it again",
+    )
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:

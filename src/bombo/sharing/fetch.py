@@ -9,7 +9,8 @@ import re
 from pathlib import Path
 
 import huggingface_hub
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from bombo.errors import BomboError, ConfigError
 
@@ -34,14 +35,14 @@ def fetch(path: str | Path) -> Path:
     """
     address = PREFIX + str(path).removeprefix("hf:").lstrip("/")
     name, _, revision = address.removeprefix(PREFIX).partition("@")
-    check_name(name, address)
+    check_name(name, PREFIX)
     try:
         return Path(_download(name, revision, local=True))
     except LocalEntryNotFoundError:
         pass  # not here yet
     try:
         return Path(_download(name, revision, local=False))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except Exception as error:  # the hub's library passes on what its network library raises, and has changed that
         raise BomboError(
             f"cannot be fetched ({first_line(error)})",
             where=address,
@@ -49,14 +50,24 @@ def fetch(path: str | Path) -> Path:
         ) from None
 
 
-def check_name(name: str, given: str) -> None:
+def check_name(name: str, prefix: str = "") -> None:
     """Checks that a name is OWNER/NAME.
+
+    Args:
+        name: The name.
+        prefix: What is typed before it.
 
     Raises:
         ConfigError: It is not.
     """
-    if not _NAME.fullmatch(name):
-        raise ConfigError("is no address on the hub", where=given, fix=f"write  {PREFIX}OWNER/NAME")
+    reason = "is no address on the hub"
+    if _NAME.fullmatch(name):
+        try:
+            validate_repo_id(name)
+            return
+        except HFValidationError as error:  # the hub's finer rules
+            reason += f" ({first_line(error)})"
+    raise ConfigError(reason, where=f"{prefix}{name}", fix=f"write  {prefix}OWNER/NAME")
 
 
 def first_line(error: Exception) -> str:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated
 
 import huggingface_hub
-from huggingface_hub.errors import HfHubHTTPError
 from typer import Argument, Option
 
 from bombo.command import checked
@@ -39,10 +38,10 @@ def push_to_hub(
     Raises:
         BomboError: There are no weights in the folder, or the hub refuses them.
     """
-    check_name(name, name)
+    check_name(name)
     if only_write is not None:
-        if only_write.exists() and any(only_write.iterdir()):
-            raise ConfigError("is not empty", where=str(only_write), fix="choose a new folder")
+        if only_write.exists() and (not only_write.is_dir() or any(only_write.iterdir())):
+            raise ConfigError("exists already and is not overwritten", where=str(only_write), fix="choose a new folder")
         _gather(run, name, only_write)
         return str(only_write)
     with tempfile.TemporaryDirectory() as temporary:
@@ -51,7 +50,7 @@ def push_to_hub(
         try:
             hub.create_repo(name, private=private, exist_ok=True)
             hub.upload_folder(repo_id=name, folder_path=temporary, commit_message=f"Weights and card of {run.name}")
-        except (HfHubHTTPError, OSError) as error:
+        except Exception as error:  # the hub's library passes on what its network library raises, and has changed that
             raise BomboError(
                 f"cannot be sent ({first_line(error)})",
                 where=f"{PREFIX}{name}",
@@ -62,9 +61,10 @@ def push_to_hub(
 
 def _gather(run: Path, name: str, folder: Path) -> None:
     weights = weights_file(run)
+    card = model_card(weights, name)  # which is also where a file that holds no network is refused
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(weights, folder / WEIGHTS)
-    atomic_write(folder / "README.md", model_card(weights, name))
+    atomic_write(folder / "README.md", card)
     classes = weights.parent / "classes.json"
     if classes.is_file():
         atomic_write(folder / "classes.json", json.dumps(json.loads(classes.read_text()), indent=1) + "\n")
