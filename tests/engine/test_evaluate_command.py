@@ -229,3 +229,15 @@ def test_no_more_than_one_batch_is_in_memory(trained: Path, world: Path, monkeyp
         assert len(most) == len(many)
         peaks.append(max(most))
     assert peaks[0] == peaks[1] <= 4  # the batch in work and the one being read
+
+
+def test_a_file_that_is_there_is_not_replaced_unasked(
+    trained: Path, world: Path, tmp_path: Path, bombo_command: Callable[..., Any]
+) -> None:
+    (tmp_path / "mine.json").write_text("mine")
+    ended = bombo_command("evaluate", trained, data=world, out=tmp_path / "mine.json", **CPU)
+    assert ended.code != 0
+    assert "is there already" in ended.err
+    assert (tmp_path / "mine.json").read_text() == "mine"
+    assert bombo_command("evaluate", trained, "--overwrite", data=world, out=tmp_path / "mine.json", **CPU).code == 0
+    assert json.loads((tmp_path / "mine.json").read_text())["figures"]

@@ -69,7 +69,7 @@ def test_a_folder_is_searched_with_its_subfolders(
         {f"overlays/{name}.jpg" for name in names} | {f"masks/{name}.png" for name in names} | {"predictions.json"}
     )
     entries = json.loads((out / "predictions.json").read_text())
-    assert f"{len(entries):,} detections" in ended.out
+    assert f"{len(entries):,} detections from a score of 0.001 on (--min-score)" in ended.out
     for place in ("overlays", "masks", "predictions.json"):
         assert str(out / place) in ended.out
 
@@ -334,3 +334,13 @@ class TestModel:
         result = model.predict(np.zeros((1, 1, 3), dtype=np.uint8), min_score=0.0)
         assert result.mask.shape == (1, 1)
         assert ((result.boxes >= 0) & (result.boxes <= 1)).all()
+
+
+def test_what_was_written_is_no_photo_and_no_photo_is_seen_twice(
+    trained: Path, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(next((world.parent / "devkit" / "JPEGImages").glob("*.jpg")), tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        bombo.predict(trained, [".", "photo.jpg"], overwrite=True, **CPU)
+        assert [file.name for file in (tmp_path / "predictions" / "overlays").iterdir()] == ["photo.jpg"]

@@ -26,7 +26,7 @@ from bombo.engine.checkpoint import load
 from bombo.engine.device import choose_device
 from bombo.engine.interrupt import leave_to_main
 from bombo.engine.model import Model
-from bombo.errors import ConfigError, DataError
+from bombo.errors import BomboError, ConfigError, DataError
 from bombo.files import atomic_write, without_nan
 from bombo.metrics.box_confusion import IOU_THRESHOLD, BoxConfusion
 from bombo.metrics.box_confusion import MIN_SCORE as CONFIDENT
@@ -110,6 +110,7 @@ def evaluate(
     data: Annotated[Path, Option(help="Data file that names the images.")],
     split: Annotated[Literal["train", "val", "test"], Option(help="Which list of the data file.")] = "val",
     out: Annotated[Path | None, Option(help="Write figures, curves and confusion matrices to this JSON file.")] = None,
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace the file given by --out.")] = False,
     batch_size: Annotated[int, Option(min=1, help="Images per forward pass.")] = 16,
     workers: Annotated[int, Option(min=0, help="Processes that decode images.")] = 2,
     device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
@@ -121,8 +122,10 @@ def evaluate(
     Under `torchrun` the images are dealt to the processes; the figures are the same.
 
     Raises:
-        BomboError: Weights or data cannot be used.
+        BomboError: Weights or data cannot be used, or the file to write is there already.
     """
+    if out is not None and out.exists() and not (overwrite and out.is_file()):
+        raise BomboError("is there already", where=str(out), fix="choose another --out, or add --overwrite")
     distributed.start(choose_device(device)[0])
     loaded = load(model, device=device, precision=precision)
     file = load_data_file(data)

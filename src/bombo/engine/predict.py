@@ -24,7 +24,8 @@ from bombo.errors import BomboError, DataError
 from bombo.files import atomic_write
 from bombo.models.precision import Precision
 
-OUT = Path("predictions")
+OUT, MIN_SCORE = Path("predictions"), 0.3
+_PICTURES = ("overlays", "masks")
 _LARGEST_JPEG = 65_500  # pixels a side
 
 
@@ -37,7 +38,7 @@ def predict(
         Argument(help="Images, folders or patterns such as 'photos/*.jpg'."),
     ],
     out: Annotated[Path, Option(help="Folder for overlays, masks and predictions.json.")] = OUT,
-    min_score: Annotated[float, Option(min=0, max=1, help="Leave out detections below this score.")] = 0.3,
+    min_score: Annotated[float, Option(min=0, max=1, help="Leave out detections below this score.")] = MIN_SCORE,
     tile: Annotated[
         int | None, Option(metavar="N", help="For large images: look in overlapping windows of N x N of their pixels.")
     ] = None,
@@ -64,11 +65,13 @@ def predict(
         ConfigError: The tile is too small.
     """
     check_tile(tile)
-    files = [file for item in source for file in find_images(item)]
+    files = list({file.resolve(): file for item in source for file in find_images(item)}.values())
+    written = [(out / name).resolve() for name in _PICTURES]  # a folder of photos may hold what was written last time
+    files = [file for file in files if not any(folder in file.resolve().parents for folder in written)]
     listing, left_out = out / "predictions.json", out / "skipped.json"
     distributed.start(choose_device(device)[0])
     if distributed.is_main() and not overwrite:
-        for held in (listing, out / "overlays", out / "masks"):
+        for held in (listing, *(out / name for name in _PICTURES)):
             if held.exists():
                 fix = "choose another --out, or add --overwrite"
                 raise BomboError(f"holds {held.name} already", where=str(out), fix=fix)
