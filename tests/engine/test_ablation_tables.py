@@ -34,6 +34,11 @@ HAND_MADE = {
     "mine": [result("mine", 0, 0.57, 0.28, 0.57), result("mine", 1, 0.59, 0.30, 0.59)],
     "oracle": [result("oracle", 0, 0.60, 0.30, 0.70), result("oracle", 1, 0.60, 0.34, 0.72)],
 }
+UNEVEN = {  # a third seed of the ends, on which both are far better, says nothing of an arm without it
+    "skip": [*HAND_MADE["skip"], result("skip", 2, 0.80, 0.70, 0.80)],
+    "mine": HAND_MADE["mine"],
+    "oracle": [*HAND_MADE["oracle"], result("oracle", 2, 0.90, 0.80, 0.90)],
+}
 SPREADS = {
     "one": ([0.3], math.nan),
     "two: half the range": ([0.3, 0.5], 0.1),
@@ -151,3 +156,20 @@ def test_the_plot_is_the_same_every_time(arms: list[str], tmp_path: Path) -> Non
 
 def test_plain_json_has_no_nan() -> None:
     assert without_nan({"a": [math.nan, (1.5, math.inf)], "b": "c"}) == {"a": [None, [1.5, None]], "b": "c"}
+
+
+def test_gaps_are_closed_over_common_seeds() -> None:
+    even, uneven = compare(HAND_MADE), compare(UNEVEN)
+    for name, figure in even.figures["mine"].items():
+        assert uneven.figures["mine"][name].gap_closed == pytest.approx(figure.gap_closed, nan_ok=True)
+    for name, own in even.per_class.items():
+        assert uneven.per_class[name].gap_closed["mine"] == pytest.approx(own.gap_closed["mine"], nan_ok=True)
+    assert uneven.figures["skip"]["mAP50"].mean == pytest.approx((0.50 + 0.54 + 0.80) / 3)
+    assert uneven.figures["oracle"]["mAP50"].gap_closed == 1
+    assert "over the seeds that all three have" in caption(uneven)
+    assert "over the seeds" not in caption(even)
+
+
+def test_no_common_seed_is_no_gap() -> None:
+    lone = HAND_MADE | {"mine": [result("mine", 7, 0.57, 0.28, 0.57)]}
+    assert math.isnan(compare(lone).figures["mine"]["mAP50"].gap_closed)

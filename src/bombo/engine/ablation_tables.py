@@ -73,7 +73,8 @@ def caption(comparison: Comparison) -> str:
     }
     parts = ["Percent, averaged weights of the last step", *(text for text, holds in kinds.items() if holds)]
     if comparison.has_gap:
-        parts.append(f"gap closed = (arm − {SKIP}) / ({ORACLE} − {SKIP}) of the means, – where there is no gap")
+        which = " over the seeds that all three have" if len(set(map(tuple, comparison.seeds.values()))) > 1 else ""
+        parts.append(f"gap closed = (arm − {SKIP}) / ({ORACLE} − {SKIP}) of the means{which}, – where there is no gap")
     if comparison.on_cpu:
         parts.append("CPU seconds of the training process, without those that decode for it")
     return "; ".join(parts) + "."

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean, stdev
 from typing import Any
 
@@ -14,6 +15,7 @@ FIGURES = ("mAP50", "mAP50-95", "mIoU")
 CLASS_FIGURES = ("AP50-95", "IoU")
 COSTS = ("seconds", "cpu_seconds", "memory")
 _NAN = float("nan")
+Results = Mapping[str, Sequence[Mapping[str, Any]]]  # arm → its runs
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class Figure:
         values: One for each seed.
         mean: Their mean.
         spread: Half their range for two seeds, their standard deviation from three on, NaN for one.
-        gap_closed: Share of the way from `skip` to `oracle`, NaN without these or where `oracle` is not above `skip`.
+        gap_closed: Share of the way from `skip` to `oracle` over the seeds that all three have, NaN without these or
+            where `oracle` is not above `skip`.
     """
 
     values: list[float]
@@ -78,7 +81,7 @@ class Comparison:
         return {SKIP, ORACLE} <= self.seeds.keys()
 
 
-def compare(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> Comparison:
+def compare(results: Results) -> Comparison:
     """Compares arms. What an arm was not trained for (no annotation, or a loss of weight 0) counts as not measured.
 
     Args:
@@ -110,17 +113,52 @@ def gap_closed(means: Mapping[str, float]) -> dict[str, float]:
     return {arm: (mean - low) / (high - low) if high > low else _NAN for arm, mean in means.items()}
 
 
-def _figures(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, dict[str, Figure]]:
+def _figures(results: Results) -> dict[str, dict[str, Figure]]:
     figures: dict[str, dict[str, Figure]] = {arm: {} for arm in results}
     for name in FIGURES:
         values = {arm: [_figure(run, run["figures"], name) for run in runs] for arm, runs in results.items()}
-        closed = gap_closed({arm: fmean(own) for arm, own in values.items()})
+        closed = _paired_gaps(results, partial(_mean_figures, name=name))
         for arm, own in values.items():
             figures[arm][name] = Figure(own, fmean(own), spread(own), closed[arm])
     return figures
 
 
-def _class_figures(results: Mapping[str, Sequence[Mapping[str, Any]]], name: str) -> ClassFigures:
+def _mean_figures(results: Results, name: str) -> dict[str, float]:
+    return {arm: fmean(_figure(run, run["figures"], name) for run in runs) for arm, runs in results.items()}
+
+
+def _class_figures(results: Results, name: str) -> ClassFigures:
+    classes = _by_class(results, name)
+    gaps = {each: own.get(ORACLE, _NAN) - own.get(SKIP, _NAN) for each, own in classes.items()}
+    known = {each: gap for each, gap in gaps.items() if gap > 0}
+    dominating = max(known, key=known.__getitem__) if known else None
+
+    def means(some: Results, without: str | None = None) -> dict[str, float]:
+        return _means(some, {each: own for each, own in _by_class(some, name).items() if each != without})
+
+    return ClassFigures(
+        classes,
+        means(results),
+        _paired_gaps(results, means),
+        dominating,
+        means(results, dominating),
+        _paired_gaps(results, lambda some: means(some, dominating)),
+    )
+
+
+def _paired_gaps(results: Results, means: Callable[[Results], Mapping[str, float]]) -> dict[str, float]:
+    """Arm → share of the gap it closes, over the seeds it shares with both ends: what differs then is the arm."""
+    closed = {}
+    for arm in results:
+        three = {each: results.get(each, ()) for each in (SKIP, ORACLE, arm)}
+        common = set.intersection(*({run["seed"] for run in runs} for runs in three.values()))
+        some = {each: [run for run in runs if run["seed"] in common] for each, runs in three.items()}
+        closed[arm] = gap_closed(means(some))[arm] if common else _NAN
+    return closed
+
+
+def _by_class(results: Results, name: str) -> dict[str, dict[str, float]]:
+    """Class → arm → figure, background first where there is one."""
     classes: dict[str, dict[str, float]] = {}
     for arm, runs in results.items():
         if name == "IoU":
@@ -130,12 +168,7 @@ def _class_figures(results: Mapping[str, Sequence[Mapping[str, Any]]], name: str
         for each, figures in runs[0]["per_class"].items():
             if name in figures:
                 classes.setdefault(each, {})[arm] = fmean(_figure(run, run["per_class"][each], name) for run in runs)
-    gaps = {each: own.get(ORACLE, _NAN) - own.get(SKIP, _NAN) for each, own in classes.items()}
-    known = {each: gap for each, gap in gaps.items() if gap > 0}
-    dominating = max(known, key=known.__getitem__) if known else None
-    mean = _means(results, classes)
-    without = _means(results, {each: own for each, own in classes.items() if each != dominating})
-    return ClassFigures(classes, mean, gap_closed(mean), dominating, without, gap_closed(without))
+    return classes
 
 
 def _means(arms: Mapping[str, Any], classes: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
