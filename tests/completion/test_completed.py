@@ -14,8 +14,9 @@ from bombo.box_for_mask.shapes import Fill
 from bombo.completion.complete import completed
 from bombo.completion.completed import Completed
 from bombo.conversion.objects import objects_in_boxes
-from bombo.conversion.shapes import to_pixels
+from bombo.conversion.shapes import to_pixels, to_rle
 from bombo.data.label_space import ANY_CLASS, VOID, LabelSpace
+from bombo.data.masks import Outline
 from bombo.data.sample import BoxAnnotation, Record
 from bombo.data.scenes import Scene, label_space, make_scene
 from bombo.engine.model import Model
@@ -132,6 +133,46 @@ class TestBoxesGetAMask:
         assert scores[left].mean() < scores[scene.boxes[:, 0] >= 48].mean()
         assert quality[left].mean() < quality[scene.boxes[:, 0] >= 48].mean()
         assert done.changed > 0.1
+
+    @pytest.mark.parametrize("stuff", [(), ("grass",)])
+    def test_outlines_that_a_person_drew_stay(self, judge: Judge, record: MakeRecord, stuff: tuple[str, ...]) -> None:
+        triangle = [np.array([4.0, 4, 24, 4, 4, 24])]
+        inner = np.zeros((32, 32), np.uint8)
+        inner[6:9, 6:9] = 1
+        crowd = np.zeros((32, 32), np.uint8)
+        crowd[28:, :20] = 1
+        outlines = [
+            Outline(1, triangle, False, "cat"),
+            None,
+            Outline(2, to_rle(inner == 1, (32, 32)), False, "dog"),
+            Outline(VOID, to_rle(crowd == 1, (32, 32)), True, "cats"),
+        ]
+        own = BoxAnnotation.build(
+            [(4, 4, 24, 24), (16, 16, 32, 32), (6, 6, 9, 9), (0, 28, 20, 32)],
+            [0, 1, 1, 0],
+            crowd=[False, False, False, True],
+            areas=[123, 256, 9, 80],
+            outlines=outlines,
+        )
+        image = np.full((32, 32, 3), 90, np.uint8)
+        space = LabelSpace(("cat", "dog"), stuff)
+        done = completed(record(image, own), judge(space, (32, 32), mask=np.full((32, 32), 1, np.uint8)), Fill())
+        cat, dog, small, crowded = done.image.objects or ()
+        assert isinstance(cat.shape, list)
+        assert np.array_equal(cat.shape, triangle)
+        assert (cat.area, cat.score, small.score, crowded.score) == (123, None, None, None)
+        assert dog.score is not None
+        drawn, mask = pixels(done), done.image.mask
+        assert mask is not None
+        assert np.array_equal(drawn[2], inner == 1)
+        assert np.array_equal(drawn[3], crowd == 1)
+        assert (mask[drawn[2]] == 2).all()  # the smallest on top
+        assert (mask[drawn[0] & ~drawn[2]] == 1).all()
+        assert ((mask == 1) <= drawn[0]).all()
+        assert drawn[1].any()
+        assert (mask[drawn[1]] == 2).all()
+        assert mask[20, 12] == (VOID if stuff else 0)  # beside the triangle, in no other box
+        assert (mask[drawn[3] & ~drawn[1]] == VOID).all()
 
 
 class TestAMaskGetsBoxes:

@@ -41,6 +41,30 @@ def test_parts_and_holes_in_one_ring_are_the_same_pixels(pixels: np.ndarray) -> 
     assert np.array_equal(to_pixels([ring.reshape(-1)], pixels.shape), pixels)  # type: ignore[arg-type]
 
 
+def test_many_holes_are_joined_with_no_pair_of_points_compared_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.ones((60, 60), bool)
+    for y, x in np.ndindex(10, 10):
+        pixels[6 * y + 2 : 6 * y + 4, 6 * x + 2 : 6 * x + 4] = False
+    rings, hypot, compared = borders(pixels), np.hypot, list[int]()
+
+    def counted(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        compared.append(max(x.size, y.size))
+        distances: np.ndarray = hypot(x, y)
+        return distances
+
+    monkeypatch.setattr(np, "hypot", counted)
+    ring = one_ring(rings)
+    assert 0 < sum(compared) <= sum(map(len, rings)) ** 2 / 2
+    assert np.array_equal(to_pixels([ring.reshape(-1)], (60, 60)), pixels)
+
+
+def test_parts_that_overlap_keep_what_they_share() -> None:
+    parts = [np.array([1.0, 1, 5, 1, 5, 4, 1, 4]), np.array([3.0, 1, 8, 1, 8, 4, 3, 4])]
+    rings = to_rings(parts, (6, 9))
+    assert np.array_equal(filled(rings, (6, 9)), to_pixels(parts, (6, 9)))
+    assert np.array_equal(filled([one_ring(rings)], (6, 9)), to_pixels(parts, (6, 9)))
+
+
 @settings(max_examples=50, deadline=None)
 @given(REGIONS)
 def test_run_lengths_are_the_same_pixels(pixels: np.ndarray) -> None:

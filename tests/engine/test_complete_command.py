@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from bombo.box_for_mask.candidate_sets import candidate_sets
 from bombo.data.data_file import DataSet, label_space, load_data_file, read_split
 from bombo.data.dataset import load
 from bombo.data.label_space import VOID
+from bombo.data.scenes import label_space as scene_space
 from bombo.data.scenes import make_scene
 from bombo.data.writers import write_voc
 
@@ -199,9 +202,49 @@ class TestCommand:
         data.write_text("stuff: [water]\ntrain: [{format: voc, root: devkit, list: train, use: both}]\n")
         ended = bombo_command("complete", data, "--model", trained, "--out", out, "--device", "cpu")
         assert ended.code == 0
-        assert "1 image with boxes got a mask · 2 images with both stay as they are" in ended.out
+        assert "1 image with boxes got a mask · 2 images with both passed on" in ended.out
         for record, scene in zip(read(out / "data.yaml").records, map(make_scene, range(3), [64] * 3), strict=True):
             assert record.boxes is not None
             assert np.array_equal(record.boxes.boxes, scene.boxes)
             if record.name != "train_00001":
                 assert np.array_equal(load(record).mask, scene.mask)
+
+    def test_what_a_person_drew_stays_and_what_cannot_stay_is_counted(
+        self, trained: Path, tmp_path: Path, bombo_command: Callable[..., Any]
+    ) -> None:
+        scene, devkit, names = make_scene(0, 64), tmp_path / "devkit", scene_space().things
+        write_voc({"train": [scene]}, devkit)
+        mask = np.where(scene.mask == scene.labels[0] + 1, 0, scene.mask).astype(np.uint8)  # a box without a pixel
+        mask[:4, :5] = next(label for label in range(len(names)) if label not in scene.labels) + 1
+        Image.fromarray(mask).save(devkit / "SegmentationClass" / "train_00000.png")
+        shutil.rmtree(devkit / "SegmentationObject", ignore_errors=True)
+        triangle = [[5.0, 5.0, 25.0, 5.0, 5.0, 25.0]]
+        common = {"image_id": 1, "category_id": 1, "iscrowd": 0}
+        content = {
+            "images": [{"id": 1, "file_name": "one.png", "width": 64, "height": 64}],
+            "annotations": [
+                {"id": 1, "bbox": [5, 5, 20, 20], "area": 123.0, "segmentation": triangle, **common},
+                {"id": 2, "bbox": [30, 30, 20, 20], "area": 400.0, "segmentation": [], **common},
+            ],
+            "categories": [{"id": number, "name": name} for number, name in enumerate((*names, "water"), start=1)],
+        }
+        (tmp_path / "one.json").write_text(json.dumps(content))
+        Image.fromarray(scene.image).save(tmp_path / "one.png")
+        data, out = tmp_path / "mine.yaml", tmp_path / "out"
+        data.write_text(
+            "stuff: [water]\ntrain:\n- {format: voc, root: devkit, list: train, use: both}\n"
+            "- {format: coco, root: ., annotations: one.json, images: ., use: both}\n"
+        )
+        ended = bombo_command("complete", data, "--model", trained, "--out", out, "--pictures", 0, device="cpu")
+        assert ended.code == 0
+        assert "1 image with boxes got a mask · 1 image with both passed on" in ended.out
+        assert re.search(r"changed +20 pixels of a class outside all boxes of it, now void +train_00000\n", ended.out)
+        as_it_was, completed = (load(record).mask for record in read(out / "data.yaml").records)
+        mask[:4, :5] = VOID
+        assert np.array_equal(as_it_was, mask)
+        assert completed is not None
+        assert completed[10, 10] == 1
+        for file in ("annotations.json", "coco/annotations/instances_default.json"):
+            said = json.loads((out / file).read_text())["annotations"]
+            (cat,) = (item for item in said if item["bbox"] == [5, 5, 20, 20])
+            assert (cat["segmentation"], cat["area"], cat.get("score")) == (triangle, 123, None)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from bombo.box_for_mask.weak_mask import LabelProvider
-from bombo.completion.completed import Completed
+from bombo.completion.completed import Completed, given
 from bombo.completion.of_boxes import with_mask
 from bombo.completion.of_mask import with_boxes
 from bombo.conversion.annotated import AnnotatedImage
 from bombo.conversion.instances import outlined
-from bombo.conversion.reading import objects_of
 from bombo.conversion.shapes import to_rle
 from bombo.data.dataset import load
 from bombo.data.sample import BoxAnnotation, Record, Sample
@@ -41,14 +41,13 @@ def completed(record: Record, model: Model, provider: LabelProvider) -> Complete
 def _as_it_is(record: Record, sample: Sample, model: Model) -> Completed:
     assert sample.mask is not None
     mask = sample.mask.numpy()
-    no_class = len(model.space.names)
-    objects = [replace(item, label=no_class) if item.label < 0 else item for item in objects_of(record, mask) or ()]
     size = (mask.shape[0], mask.shape[1])
-    image = AnnotatedImage(record.image, size, record.name, tuple(objects), mask)
-    objects = [
-        item if item.shape is None else replace(item, shape=to_rle(item.shape, size)) for item in outlined(image)[0]
-    ]
-    return Completed(record, replace(image, objects=tuple(objects)), "nothing")
+    image = AnnotatedImage(record.image, size, record.name, given(record, mask, model.space), mask)
+    objects = tuple(
+        replace(item, shape=to_rle(item.shape, size)) if isinstance(item.shape, np.ndarray) else item
+        for item in outlined(image)[0]
+    )
+    return Completed(record, replace(image, objects=objects), "nothing")
 
 
 def _predicted(record: Record, sample: Sample, model: Model, provider: LabelProvider) -> Completed:

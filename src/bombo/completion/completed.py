@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from bombo.conversion.annotated import AnnotatedImage
+import numpy as np
+
+from bombo.conversion.annotated import AnnotatedImage, AnnotatedObject
+from bombo.conversion.reading import objects_of
+from bombo.data.label_space import LabelSpace
 from bombo.data.sample import Record
 
 Filled = Literal["mask", "boxes", "both", "nothing"]
@@ -21,7 +25,7 @@ class Completed:
             right, of its mask near the share of its pixels that are; None where nothing of it was worked out. The mask
             is void where nobody is sure. A region of no known class has the label after the last class.
         filled: Which annotation was worked out.
-        unlabelled: Share of the pixels in boxes that stay void.
+        unlabelled: Share of the pixels in boxes that stay void; boxes with an outline left out, here and below.
         changed: Share of the pixels in boxes where the network did not agree with what the colours say.
         split: Number of components of the mask that the network took apart.
     """
@@ -32,3 +36,9 @@ class Completed:
     unlabelled: float = 0.0
     changed: float = 0.0
     split: int = 0
+
+
+def given(record: Record, mask: np.ndarray | None, space: LabelSpace) -> tuple[AnnotatedObject, ...]:
+    """The objects as a person gave them; those of no known class have the label after the last class."""
+    no_class = len(space.names)
+    return tuple(replace(item, label=no_class) if item.label < 0 else item for item in objects_of(record, mask) or ())

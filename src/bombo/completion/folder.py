@@ -1,7 +1,7 @@
 """The folder of a completed data set: what labelling tools import, and what training reads.
 
 OUT/data.yaml                                  for `bombo check` and `bombo train`, with the next two
-OUT/annotations.json                           COCO, run lengths: exact, with stuff and void
+OUT/annotations.json                           COCO, exact, with stuff and void: run lengths, polygons as drawn
 OUT/coco/images/                               the images, linked where the disk allows it
 OUT/coco/annotations/instances_default.json    COCO, polygons: for CVAT (COCO 1.0) and Label Studio
 OUT/voc/                                       devkit with XML and mask PNGs: for CVAT (PASCAL VOC 1.1)
@@ -32,14 +32,16 @@ EXACT, DATA = "annotations.json", "data.yaml"
 COCO, VOC, SUBSET = "coco", "voc", "default"  # the subset's name is CVAT's
 
 
-def write(images: Iterable[AnnotatedImage], space: LabelSpace, out: Path, losses: Losses) -> None:
+def write(images: Iterable[AnnotatedImage], space: LabelSpace, out: Path, losses: Losses, voc: Losses) -> None:
     """Writes the annotation in all forms; one mask at a time is held.
 
     Args:
-        images: With masks, outlines as RLE, and regions of no class with the label after the last one; read once.
+        images: With masks, outlines as polygons or RLE, regions of no class with the label after the last one; read
+            once.
         space: The classes.
         out: The folder.
-        losses: Takes note of what a format cannot say.
+        losses: Takes note of what `annotations.json` cannot say.
+        voc: Takes note of what the devkit cannot say.
     """
     held: list[AnnotatedImage] = []
 
@@ -48,7 +50,7 @@ def write(images: Iterable[AnnotatedImage], space: LabelSpace, out: Path, losses
             held.append(replace(image, mask=None))
             yield replace(image, objects=_of_classes(image, space))
 
-    write_voc(named(), space, out / VOC, SUBSET, losses)
+    write_voc(named(), space, out / VOC, SUBSET, voc)
     place = linked(out / COCO / "images", IMAGE_SUFFIXES, losses)
     names = {image.name: place(image) for image in held}
 
@@ -91,7 +93,7 @@ def _of_classes(image: AnnotatedImage, space: LabelSpace) -> tuple[AnnotatedObje
 def _by_hand(image: AnnotatedImage, mask: np.ndarray, space: LabelSpace) -> AnnotatedImage:
     """Objects and stuff as polygons; what is void, a person sees as a gap."""
     objects = [
-        replace(item, shape=None if item.shape is None else drawn(item.shape, image.size))
+        replace(item, shape=None if item.shape is None else drawn(item.shape, image.size) or None)
         for item in _of_classes(image, space)
     ]
     for value in np.unique(mask[(mask > space.num_things) & (mask != VOID)]).tolist():

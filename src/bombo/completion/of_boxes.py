@@ -6,11 +6,12 @@ import numpy as np
 
 from bombo.box_for_mask.painting import union
 from bombo.box_for_mask.weak_mask import LabelProvider, WeakMask
-from bombo.completion.completed import Completed
+from bombo.completion.completed import Completed, given
 from bombo.conversion.annotated import AnnotatedImage, AnnotatedObject
 from bombo.conversion.objects import objects_in_boxes, touched
 from bombo.conversion.shapes import to_rle
 from bombo.data.label_space import BACKGROUND, VOID
+from bombo.data.masks import OutlineMask
 from bombo.data.sample import BoxAnnotation, Record, Sample
 from bombo.engine.model import Model
 from bombo.engine.refined import refined_mask
@@ -23,7 +24,7 @@ def with_mask(record: Record, sample: Sample, own: BoxAnnotation, model: Model, 
 
     A pixel is background, stuff, or of a class whose box touches it; what neither the colours nor the network are sure
     of is void, and so is a crowd. Every box that smaller ones do not cover keeps pixels: where the network strikes out
-    all of them, those the colours speak for come back, with little weight.
+    all of them, those the colours speak for come back, with little weight. Outlines that a person drew stay.
 
     Args:
         record: What is known of the image.
@@ -33,27 +34,46 @@ def with_mask(record: Record, sample: Sample, own: BoxAnnotation, model: Model, 
         provider: Makes a mask from the boxes.
 
     Returns:
-        The image; the confidence of an object is the mean weight of its pixels, 0 for those left open in its box.
+        The image; the confidence of an object is the mean weight of its pixels, 0 for those left open in its box;
+        None where its outline was drawn.
     """
     image, space = sample.image.permute(1, 2, 0).numpy(), model.space
     made = provider(image, own.boxes, own.labels, own.crowd, space)
     refined = refined_mask(sample, made, model)
     mask, weights = refined.values.copy(), refined.weights.copy()
-    labels = np.where(own.crowd, -1, own.labels)
+    drawn = np.array([outline is not None for outline in own.outlines] or [False] * len(own), bool)
+    labels = np.where(own.crowd | drawn, -1, own.labels)
     rows = objects_in_boxes(mask, own.boxes, labels)
+    _draw(own, mask, rows)
     _bring_back(own.boxes, labels, made, mask, weights, rows)
-    mask[(mask > BACKGROUND) & (mask <= space.num_things) & (rows == 0)] = VOID
     size = (mask.shape[0], mask.shape[1])
-    inside = union(own.boxes, size)
-    said = inside & (made.values != VOID)
-    objects = [_object(own, row, labels[row], mask, weights, rows, len(space.names)) for row in range(len(own))]
+    inside = union(own.boxes[~drawn], size)
+    nobodys = (mask > BACKGROUND) & (mask <= space.num_things) & (rows == 0)
+    mask[nobodys] = np.where(inside[nobodys] | bool(space.stuff), VOID, BACKGROUND)
+    guessed = inside & ~np.isin(rows, np.flatnonzero(drawn) + 1)
+    said = guessed & (made.values != VOID)
+    known = given(record, None, space)
+    objects = [
+        known[row] if drawn[row] else _object(own, row, labels[row], mask, weights, rows, len(space.names))
+        for row in range(len(own))
+    ]
     return Completed(
         record,
         AnnotatedImage(record.image, size, record.name, tuple(objects), mask),
         "mask",
-        unlabelled=_share(inside & (mask == VOID), inside),
+        unlabelled=_share(guessed & (mask == VOID), guessed),
         changed=_share(said & (mask != made.values), said),
     )
+
+
+def _draw(own: BoxAnnotation, mask: np.ndarray, rows: np.ndarray) -> None:
+    """Puts the outlines that a person drew over what was guessed, the smallest on top; crowds below all."""
+    outlines = {row: outline for row, outline in enumerate(own.outlines) if outline is not None}
+    size = (mask.shape[0], mask.shape[1])
+    pixels = {row: OutlineMask((each,), size, each.where).load(size) > 0 for row, each in outlines.items()}
+    for row in sorted(outlines, key=lambda row: (own.crowd[row], pixels[row].sum()), reverse=True):
+        shown, value = pixels[row] & ((rows == 0) | ~own.crowd[row]), outlines[row].value
+        mask[shown], rows[shown] = value, 0 if value == VOID else row + 1
 
 
 def _bring_back(
@@ -89,7 +109,7 @@ def _object(
     return AnnotatedObject(
         no_class if own.labels[row] < 0 else int(own.labels[row]),
         (x1, y1, x2, y2),
-        to_rle(pixels, size) if pixels.any() else None,
+        to_rle(pixels, size),
         crowd=bool(own.crowd[row]),
         difficult=bool(own.difficult[row]),
         score=score,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bombo.conversion.losses import Losses, Note
+from bombo.wording import counted
 
 _WIDTH = 10  # of the first column
 
@@ -73,7 +75,7 @@ class Conversion:
         images, read = self.images, sum(self.images[kind] for kind in ("boxes", "masks", "both"))
         kinds = (("boxes", "with boxes only"), ("masks", "with masks only"), ("both", "with both"))
         carried = " · ".join(f"{images[kind]:,} {words}" for kind, words in kinds if images[kind])
-        lines = [_line("read", self.source), _line("", f"{read:,} images: {carried}")]
+        lines = [_line("read", self.source), _line("", f"{counted(read, 'image')}: {carried}")]
         if self.objects["in"] or self.objects["components"]:
             lines.append(_line("objects", self._objects()))
         if self.objects["components"]:
@@ -82,24 +84,28 @@ class Conversion:
             lines.append(_line("masks", self._masks()))
         if self.masks["from_boxes"]:
             lines.append(_line("", "masks made of boxes are guesses: `bombo derive` shows and measures them"))
-        lines += _notes("dropped", self.losses.dropped)
-        lines += _notes("changed", self.losses.changed)
+        lines += noted("dropped", self.losses.dropped)
+        lines += noted("changed", self.losses.changed)
         if self.skipped:
-            lines.append(_line("skipped", f"{len(self.skipped):,} files that cannot be used, see {self.report}"))
+            skipped = counted(len(self.skipped), "file")
+            lines.append(_line("skipped", f"{skipped} that cannot be used, see {self.report}"))
         if self.lossless:
             lines.append(_line("lost", "nothing"))
-        lines.append(_line("wrote", f"{self.target}   {images['out']:,} images   the losses in full: {self.report}"))
-        return "\n".join([*lines, _line("next", f"bombo train --data {self.data}")])
+        written = counted(images["out"], "image")
+        lines.append(_line("wrote", f"{self.target}   {written}   the losses in full: {self.report}"))
+        return "\n".join([*lines, _line("next", f"bombo train --data {shlex.quote(str(self.data))}")])
 
     def _objects(self) -> str:
         made = f" + {self.objects['from_masks']:,} made of masks" if self.objects["components"] else ""
-        return f"{self.objects['in']:,} boxes read{made} → {self.objects['out']:,} written"
+        return f"{counted(self.objects['in'], 'box')} read{made} → {self.objects['out']:,} written"
 
     def _components(self, judged: bool) -> list[str]:
         counts = self.objects
-        text = [f"{counts['components']:,} components of {self.masks['in']:,} masks → {counts['from_masks']:,} boxes"]
+        found = f"{counted(counts['components'], 'component')} of {counted(self.masks['in'], 'mask')}"
+        text = [f"{found} → {counted(counts['from_masks'], 'box')}"]
         if judged:
-            text.append(f"the network split {counts['split']:,} components and put {counts['merged']:,} together")
+            split = counted(counts["split"], "component")
+            text.append(f"the network split {split} and put {counts['merged']:,} together")
         if several := self.look_like_several:
             larger = "over 3 times the median of their class"
             text.append(f"{len(several):,} look like several objects that touch ({larger}): {several[0]}")
@@ -114,7 +120,8 @@ class Conversion:
         return f"{counts['in']:,} read{made} → {counts['out']:,} written{void}"
 
 
-def _notes(title: str, notes: dict[str, Note]) -> list[str]:
+def noted(title: str, notes: dict[str, Note]) -> list[str]:
+    """Lines of a report, the title before the first; the most frequent one first."""
     ordered = sorted(notes.items(), key=lambda item: -item[1].count)
     return [
         _line("" if number else title, f"{note.count:>7,} {what}     {', '.join(note.examples)}")

@@ -43,8 +43,8 @@ def to_pixels(shape: Shape, size: tuple[int, int]) -> np.ndarray:
 
 
 def to_rings(shape: Shape, size: tuple[int, int]) -> list[Ring]:
-    """An outline as rings: its polygons as they stand, else the borders of its pixels."""
-    if isinstance(shape, list):
+    """An outline as rings that the even-odd rule fills: its polygons as they stand, else the borders of its pixels."""
+    if isinstance(shape, list) and not _overlap(shape, size):
         return [polygon.reshape(-1, 2) for polygon in shape]
     return borders(to_pixels(shape, size))
 
@@ -103,14 +103,24 @@ def one_ring(rings: Sequence[Ring]) -> Ring:
     Args:
         rings: At least one; holes run the other way round, as `borders` makes them.
     """
-    joined, *rest = rings
-    while rest:
-        gaps = [_nearest(joined, ring) for ring in rest]
-        index = min(range(len(rest)), key=lambda i: gaps[i][0])
-        _, here, there = gaps[index]
-        ring = np.roll(rest.pop(index), -there, axis=0)
-        joined = np.concatenate((joined[: here + 1], ring, ring[:1], joined[here:]))
-    return joined
+    points, ends = np.concatenate(rings), np.cumsum([len(ring) for ring in rings])
+    joined = new = np.arange(ends[0])
+    apart = np.arange(ends[0], len(points))  # not joined yet; how near the ring is, and where
+    gaps, places = np.full(len(apart), np.inf), np.zeros(len(apart), np.int64)
+    while len(apart):
+        for point in new:  # the others were compared before
+            gap = np.hypot(*(points[apart] - points[point]).T)
+            nearer = gap < gaps
+            gaps[nearer], places[nearer] = gap[nearer], point
+        nearest = gaps.argmin()
+        ring = np.searchsorted(ends, apart[nearest], side="right")
+        start = ends[ring - 1]
+        new = np.roll(np.arange(start, ends[ring]), start - apart[nearest])
+        here = np.flatnonzero(joined == places[nearest])[0]
+        joined = np.concatenate((joined[: here + 1], new, new[:1], joined[here:]))
+        rest = (apart < start) | (apart >= ends[ring])
+        apart, gaps, places = apart[rest], gaps[rest], places[rest]
+    return points[joined]
 
 
 def extent(rings: Sequence[Ring]) -> tuple[float, float, float, float]:
@@ -141,11 +151,9 @@ def _walk(steps: dict[tuple[int, int], list[tuple[int, int]]]) -> Ring:
     return ring[1:] if before[0] * after[1] == before[1] * after[0] else ring
 
 
-def _nearest(one: Ring, other: Ring) -> tuple[float, int, int]:
-    """Distance and places of the two nearest points."""
-    distances = np.hypot(*(one[:, None] - other[None]).transpose(2, 0, 1))
-    here, there = np.unravel_index(int(distances.argmin()), distances.shape)
-    return float(distances[here, there]), int(here), int(there)
+def _overlap(polygons: list[np.ndarray], size: tuple[int, int]) -> bool:
+    parts = coco_mask.frPyObjects(polygons, *size)
+    return bool(coco_mask.area(parts).sum() > coco_mask.area(coco_mask.merge(parts)))
 
 
 def _signed_area(ring: Ring) -> float:

@@ -115,6 +115,7 @@ def _rest(
 ) -> Iterator[dict[str, Any]]:
     """What the mask says beyond the objects."""
     painted = paint(objects, image.size)
+    painted[painted > len(space.names)] = VOID  # regions of no known class
     rest = (mask != painted) & (painted == 0)
     losses.change(
         "pixels that outlines say otherwise than the mask", image.name, int(((painted != mask) & ~rest).sum())

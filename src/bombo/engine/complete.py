@@ -27,6 +27,7 @@ from bombo.completion.doubt import Doubt, Facts, ranked
 from bombo.completion.review import PAGE, row, write_review
 from bombo.conversion.annotated import AnnotatedImage
 from bombo.conversion.losses import Losses
+from bombo.conversion.report import noted
 from bombo.data.data_file import Split, label_space, load_data_file, read_split
 from bombo.data.label_space import LabelSpace
 from bombo.data.sample import Problems, Record
@@ -36,6 +37,7 @@ from bombo.engine.evaluate import require_classes
 from bombo.engine.model import Model
 from bombo.errors import ConfigError, DataError
 from bombo.files import appearing_folder, atomic_write
+from bombo.wording import counted
 
 OUT = Path("completed")
 
@@ -49,7 +51,8 @@ class Completion:
         images: `mask`, `boxes`, `both`, `nothing` → number of images for which that was worked out.
         objects: Number of objects in all images.
         review: The completed images, the most doubtful first.
-        losses: What a format could not say.
+        losses: What the annotation that training reads could not say.
+        voc: What the devkit could not say.
         skipped: Image → why it could not be used and was left out (with `skip_bad`).
     """
 
@@ -58,6 +61,7 @@ class Completion:
     objects: int
     review: list[Doubt]
     losses: Losses
+    voc: Losses
     skipped: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
@@ -69,6 +73,7 @@ class Completion:
             "objects": self.objects,
             "review": [row(rank, doubt) for rank, doubt in enumerate(self.review, start=1)],
             "losses": self.losses.to_json(),
+            "losses_voc": self.voc.to_json(),
             "skipped": self.skipped,
         }
 
@@ -87,9 +92,10 @@ def complete(
 ) -> Completion:
     """Fill in what is missing: masks for images with boxes, boxes for images with masks.
 
-    What a person drew stays as it is. A mask respects the boxes it is made for: outside them there is no object, inside
-    only their classes, and pixels nobody is sure of are void (255). Boxes respect the mask: each is tight around pixels
-    of its class. Everything worked out carries a confidence.
+    What a person drew stays as it is, with one exception: pixels of an object's class that are in none of its boxes
+    become void, and are counted. A mask respects the boxes it is made for: outside them there is no object, inside only
+    their classes, and pixels nobody is sure of are void (255). Boxes respect the mask: each is tight around pixels of
+    its class. Everything worked out carries a confidence.
 
     `OUT/review.html` and `review.csv` list the completed images, the most doubtful first. `OUT/data.yaml` is ready for
     training; `OUT/annotations.json` (COCO, run lengths) is what it reads. For labelling tools:
@@ -119,9 +125,9 @@ def complete(
     cached = Cached(GrabCut(), default_folder())
     if boxed := [record for record in found.records if record.kind == "boxes"]:
         make_masks(boxed, cached, space, console)
-    losses, problems, done = Losses(), Problems(), list[Facts]()
+    losses, voc, problems, done = Losses(), Losses(), Problems(), list[Facts]()
     with appearing_folder(out) as root:
-        folder.write(_images(found.records, judge, cached, done, problems, console), space, root, losses)
+        folder.write(_images(found.records, judge, cached, done, problems, console), space, root, losses, voc)
         problems.raise_unless(skip_bad, len(found.records))
         review = ranked(done, space)
         write_review(review, space, root, pictures, lambda name: folder.mask_of(root, name))
@@ -132,7 +138,7 @@ def complete(
             atomic_write(root / "skipped.json", json.dumps(entries, indent=1) + "\n")
     filled = Counter(facts.filled for facts in done)
     images = {kind: filled[kind] for kind in ("mask", "boxes", "both", "nothing")}
-    return Completion(out, images, sum(len(facts.boxes) for facts in done), review, losses, skipped)
+    return Completion(out, images, sum(len(facts.boxes) for facts in done), review, losses, voc, skipped)
 
 
 def describe(result: Completion) -> str:
@@ -142,14 +148,16 @@ def describe(result: Completion) -> str:
         ("mask", "with boxes got a mask"),
         ("boxes", "with a mask got boxes"),
         ("both", "with nothing got predictions"),
-        ("nothing", "with both stay as they are"),
+        ("nothing", "with both passed on"),
     )
-    parts = [f"{_counted(images[kind])} {what}" for kind, what in made if images[kind]]
-    lines = [f"completed {' · '.join(parts)}", f"          {_counted(result.objects, 'object')} in all"]
+    parts = [f"{counted(images[kind], 'image')} {what}" for kind, what in made if images[kind]]
+    lines = [f"completed {' · '.join(parts)}", f"          {counted(result.objects, 'object')} in all"]
     if merged := sum(doubt.merged > 0 for doubt in result.review):
-        lines.append(f"          regions that look like several objects: in {_counted(merged)}")
+        lines.append(f"          regions that look like several objects: in {counted(merged, 'image')}")
+    for title, losses in (("changed", result.losses), ("in voc", result.voc)):
+        lines += noted(title, losses.dropped | losses.changed)
     if result.skipped:
-        lines.append(f"skipped   {_counted(len(result.skipped))}, see {out / 'skipped.json'}")
+        lines.append(f"skipped   {counted(len(result.skipped), 'image')}, see {out / 'skipped.json'}")
     if result.review:
         worst, middle = result.review[0], result.review[len(result.review) // 2]
         lines.append(
@@ -183,10 +191,6 @@ def _labelled_alike(records: Sequence[Record], space: LabelSpace, where: str) ->
 
 def _listed(labelled: tuple[bool, ...] | None, space: LabelSpace) -> str:
     return "all classes" if labelled is None else ", ".join(compress(space.names, labelled)) or "no classes"
-
-
-def _counted(number: int, what: str = "image") -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def _images(
