@@ -305,14 +305,16 @@ SLIPS = {
     "a word for a seed": ({"seeds": "one"}, "integer"),
     "nothing side by side": ({"parallel": 0}, "parallel"),
     "an oracle that is not there": ({"oracle": "no.yaml"}, "no.yaml: file is missing"),
+    "data that is not there": ({"data": "no.yaml"}, "bombo: no.yaml: file is missing"),
+    "a configuration that is not there": ({"config": "no.yaml"}, "no.yaml: file is missing\n  fix: check the path\n"),
 }
 
 
 @pytest.mark.usefixtures("idle")
 @pytest.mark.parametrize(("given", "message"), SLIPS.values(), ids=SLIPS)
 def test_slips(given: dict[str, Any], message: str, base: Path, tmp_path: Path, bombo_command: Any) -> None:
-    ended = bombo_command("ablate", config=base, out=tmp_path / "out", **given)
-    assert ended.code == 2
+    ended = bombo_command("ablate", **{"config": base, "out": tmp_path / "out", **given})
+    assert (ended.code, ended.out) == (2, "")
     assert message in ended.err
     assert not list(tmp_path.glob("out/*/*"))
 

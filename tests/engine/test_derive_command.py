@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,35 @@ def test_slips_are_told(tmp_path: Path, world: Path, bombo_command: Callable[...
         ended = bombo_command("derive", *words, "--out", tmp_path / "out")
         assert ended.code in (1, 2)
         assert message in ended.err
+
+
+def test_what_cannot_be_used_is_left_out_on_request(
+    world: Path, tmp_path: Path, bombo_command: Callable[..., Any]
+) -> None:
+    data = Path(shutil.copytree(world.parent, tmp_path / "world")) / world.name
+    devkit = data.parent / "devkit"
+    bad = [devkit / "JPEGImages" / "val_00001.jpg", devkit / "Annotations" / "val_00002.xml"]
+    bad[0].write_bytes(bad[0].read_bytes()[:200])
+    bad[1].unlink()
+    words = ("derive", data, "--split", "val", "--pictures", 4, "--out")
+    ended = bombo_command(*words, tmp_path / "no")
+    assert ended.code == 1
+    assert "--skip-bad" in ended.err
+    bad[1].write_bytes((world.parent / "devkit" / "Annotations" / "val_00002.xml").read_bytes())
+    ended = bombo_command(*words, tmp_path / "no")
+    assert ended.code == 1
+    assert str(bad[0]) in ended.err
+    assert "1 of 4 images cannot be used" in ended.err
+    assert "--skip-bad" in ended.err
+    bad[1].unlink()
+    ended = bombo_command(*words, tmp_path / "out", "--skip-bad")
+    assert ended.code == 0
+    assert "measured on 2 images with both" in ended.out
+    assert "skipped   2 images, see" in ended.out
+    assert {entry["file"] for entry in json.loads((tmp_path / "out" / "skipped.json").read_text())} == set(
+        map(str, bad)
+    )
+    assert len(list((tmp_path / "out" / "pictures").glob("*-masks-of-boxes.jpg"))) == 2
 
 
 def test_a_network_of_other_classes_is_refused(world: Path, trained: Path, tmp_path: Path) -> None:

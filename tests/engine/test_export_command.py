@@ -269,7 +269,7 @@ def test_packages_that_are_missing_are_named(
     ended = bombo_command("export", weights, out=tmp_path / "net.onnx")
     assert ended.code == 2
     assert f"the package `{package}`" in ended.err
-    assert "fix: pip install 'bombo[onnx]'" in ended.err
+    assert "fix: pip install '.[onnx]'" in ended.err
 
 
 USES = {

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ QUALITIES = st.dictionaries(st.text(min_size=1, max_size=4), st.sampled_from([0.
 
 @given(QUALITIES)
 def test_the_best_are_not_worse_than_any_other_and_the_worst_not_better(quality: dict[str, float]) -> None:
-    groups = choose(quality, each=3)
+    groups = choose(quality, lambda name: True, each=3)
     known = {name: value for name, value in quality.items() if value == value}
     assert len(groups["best"]) == len(groups["random"]) == min(3, -(-len(known) // 3))
     for name in groups["best"]:
@@ -29,9 +31,27 @@ def test_the_best_are_not_worse_than_any_other_and_the_worst_not_better(quality:
 
 
 def test_the_lot_is_the_same_for_all_runs() -> None:
-    one, other = ({f"{i}.jpg": abs(start - i) / 99 for i in range(99)} for start in (0, 50))
-    assert choose(one)["random"] == choose(other)["random"]
-    assert choose(one)["best"] != choose(other)["best"]
+    one, other = (choose({f"{i}.jpg": abs(start - i) / 99 for i in range(99)}, lambda name: True) for start in (0, 50))
+    assert one["random"] == other["random"]
+    assert one["best"] != other["best"]
+
+
+def test_the_best_show_something(trained: Path, world: Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(world.parent, tmp_path / "world")) / world.name
+    devkit = data.parent / "devkit"
+    for name in ("val_00000", "val_00001"):
+        xml = devkit / "Annotations" / f"{name}.xml"
+        xml.write_text(re.sub(r"<object>.*</object>", "", xml.read_text(), flags=re.DOTALL))
+    with Image.open(devkit / "SegmentationClass" / "val_00000.png") as mask:
+        mask.paste(0, (0, 0, *mask.size))
+        mask.save(devkit / "SegmentationClass" / "val_00000.png")
+    file = load_data_file(data)
+    records = read_split(file, "val", label_space(file)).records
+    quality = {record.name: 1 - i / 10 for i, record in enumerate(records)}
+    draw_gallery(tmp_path, bombo.load(trained, device="cpu", precision="32"), records, quality)
+    groups = json.loads((tmp_path / "gallery" / "index.json").read_text())["groups"]
+    assert groups["best"] == ["val_00001", "val_00002"]  # the mask alone shows something; the first has nothing
+    assert groups["worst"] == ["val_00003", "val_00000"]
 
 
 def test_pictures_are_small_and_of_one_size(trained: Path, world: Path, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_a_missing_package_is_named_before_anything_is_made(
     small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(ConfigError, match=r"pip install 'bombo\[wandb\]'"):
+    with pytest.raises(ConfigError, match=r"pip install '\.\[wandb\]'"):
         bombo.train(out=tmp_path / "run", wandb=True, **small)
     assert not (tmp_path / "run").exists()
     require([])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ def test_a_run_begins_with_what_it_found(small: dict[str, Any], tmp_path: Path, 
         r"^network +test_resnet \(untrained\) .* M parameters, \d+\.\d GMAC at 64 px",
         r"^losses +det_cls 1 +det_box 1 \(giou\) +seg_ce 1 +seg_dice 1$",
         r"^device +\S+ \(.*\), float32 \(.+; as asked\); seed 0",
-        r"^schedule +1 steps of 4 images \(2 with boxes and 2 with masks\)",
+        r"^schedule +1 step of 4 images \(2 with boxes and 2 with masks\), 1 epoch$",
         rf"^run +{re.escape(str(tmp_path / 'run'))} .* --resume",
     ):
         assert re.search(expected, out, flags=re.MULTILINE), expected
@@ -140,6 +141,18 @@ def test_the_counts_are_those_of_the_annotation_that_is_used(
     annotations = world.parent / "devkit" / "Annotations"
     boxes = [file.read_text().count("<name>crab</name>") for file in annotations.glob("train_boxes_*.xml")]
     assert re.search(rf"crab +{sum(boxes)} +{sum(count > 0 for count in boxes)} ", out)
+
+
+def test_without_masks_no_image_has_any(
+    small: dict[str, Any], tmp_path: Path, devkit: Callable[..., Path], bombo_command: Any
+) -> None:
+    data = devkit(train=[("train_boxes", "boxes")])
+    words = {"out": tmp_path / "run", "steps": 1, "mask_provider": "fill", "cache": tmp_path / "cache"}
+    out = bombo_command("train", **small | words | {"data": data}).out
+    assert re.search(r"^ +starfish +\d+ +\d+ +– +0 *$", out, flags=re.MULTILINE)
+    assert re.search(r"^masks +of boxes: 4 made in \d+ s, kept in ", out, flags=re.MULTILINE)
+    out = bombo_command("train", "--overwrite", **small | words | {"data": data}).out
+    assert re.search(r"^masks +of boxes: 4 from earlier runs, kept in ", out, flags=re.MULTILINE)
 
 
 def test_a_small_run_prints_no_live_line(small: dict[str, Any], tmp_path: Path, bombo_command: Any) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +62,27 @@ def test_what_an_older_run_lacks_is_made_from_the_data(run: Path, world: Path, b
     assert 'class="missing"' not in (run / "report.html").read_text()
     for name in ("data.json", "gallery/index.json"):
         assert json.loads((run / name).read_text()) == json.loads(kept[name])
+
+
+def test_without_validation_images_it_says_what_the_data_file_lacks(
+    small: dict[str, Any], devkit: Callable[..., Path], tmp_path: Path, bombo_command: Any
+) -> None:
+    data = devkit(train=[("train_boxes", "boxes"), ("train_masks", "masks")])
+    ended = bombo_command("train", out=tmp_path / "run", steps=1, **small | {"data": data})
+    assert re.search(r"^schedule +1 step of 4 images .*, 1 epoch$", ended.out, re.MULTILINE)
+    assert re.search(r"^done +1 step in ", ended.out, re.MULTILINE)
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert re.search(r"1 step in \d+( s|:\d\d) on cpu", page)
+    assert "its data file has no <code>val</code>" in page
+    ended = bombo_command("report", tmp_path / "run")
+    assert ended.code == 0
+    assert f"its data file has no `val`; once it has:   bombo report {tmp_path / 'run'} --data {data}" in ended.out
+
+
+def test_a_data_file_is_read_even_where_nothing_is_missing(run: Path, bombo_command: Any) -> None:
+    ended = bombo_command("report", run, data="no.yaml")
+    assert ended.code == 2
+    assert "no.yaml: file is missing" in ended.err
 
 
 def test_several_runs_in_one_file(

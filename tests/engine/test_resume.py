@@ -250,17 +250,31 @@ def test_a_folder_without_state_is_named(copy_of: Path, bombo_command: Any) -> N
     assert ended.err.startswith(f"bombo: {copy_of}: there is no state.pt")
 
 
-@pytest.mark.parametrize("name", ["nothing", "nothing/else"])
+@pytest.mark.parametrize("name", ["nothing", "nothing/else", "file"])
 def test_a_folder_that_is_no_run_is_named(name: str, tmp_path: Path, bombo_command: Any) -> None:
+    (tmp_path / "file").touch()
     ended = bombo_command("train", resume=tmp_path / name)
     assert ended.code == 2
-    assert ended.err.startswith(f"bombo: {tmp_path / name}/config.yaml: there is no such file")
+    assert ended.err.startswith(f"bombo: {tmp_path / name}: is no folder of a run")
 
 
 def test_a_damaged_config_is_named(copy_of: Path) -> None:
     (copy_of / "config.yaml").write_text("epochs: [")
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match=r"config\.yaml, line 1: is not valid YAML"):
         bombo.train(resume=copy_of)
+
+
+def test_from_another_folder_the_data_file_is_asked_for(
+    copy_of: Path, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bombo_command: Any
+) -> None:
+    config = copy_of / "config.yaml"
+    config.write_text(config.read_text().replace(f"data: {world}", f"data: {world.name}"))
+    monkeypatch.chdir(tmp_path)
+    ended = bombo_command("train", resume="copy")
+    assert ended.code == 2
+    assert ended.err.startswith(f"bombo: copy/config.yaml: says `data: {world.name}`, seen from the folder the run")
+    assert "or add --data FILE" in ended.err
+    assert "nothing is left to do" in bombo_command("train", resume="copy", data=world).out
 
 
 def test_half_a_line_of_metrics_is_dropped(

@@ -22,6 +22,7 @@ FILES = {
     "data.json",
     "plots",
     "gallery",
+    "pseudo_labels",
     "evaluation.json",
     "report.html",
     "metrics.jsonl",
@@ -29,7 +30,7 @@ FILES = {
     "last.safetensors",
     "state.pt",
 }
-UNTOLD = {"classes.json", "environment.json", "plots", "gallery"}  # by themselves they are no run
+UNTOLD = {"classes.json", "environment.json", "plots", "gallery", "pseudo_labels"}  # by themselves they are no run
 
 
 def test_a_run_leaves_these_files(trained: Path) -> None:

@@ -55,10 +55,10 @@ def test_weights_that_only_together_leave_nothing_to_learn_are_refused(tmp_path:
 
 
 UNREADABLE = {
-    "missing": (None, "no such file"),
-    "no mapping": ("- epochs\n", "setting: value"),
-    "empty": ("", "setting: value"),
-    "no YAML": ("epochs: [3", "cannot be read"),
+    "missing": (None, r"(?s)file is missing.*fix: check the path"),
+    "no mapping": ("- epochs\n", "is no YAML mapping"),
+    "empty": ("", "is no YAML mapping"),
+    "no YAML": ("epochs: [3", "is not valid YAML"),
     "no text": (b"\xff\xfe\x00\x81", "cannot be read"),
 }
 

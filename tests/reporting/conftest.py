@@ -38,8 +38,12 @@ def write_run(
     quality: float = 0.5,
     without: tuple[str, ...] = (),
     settings: dict[str, Any] | None = None,
+    followed: bool = False,
 ) -> Path:
-    """A run with two things and the rest stuff; `without` names the files it lacks."""
+    """A run with two things and the rest stuff; `without` names the files it lacks.
+
+    Of one that `followed` its pseudo-labels, they were scored and drawn.
+    """
     done = steps if done is None else done
     things = classes[:2]
     config = {"data": "pets.yaml", "seed": 0, "backbone": "resnet18", "method": method, "losses": None, "steps": steps}
@@ -55,7 +59,9 @@ def write_run(
             {"command": "bombo train --data pets.yaml", "device": "cpu", "packages": {"torch": "2.15.0"}}
         ),
         "data.json": json.dumps(_data(classes, things)),
-        "metrics.jsonl": "".join(json.dumps(line) + "\n" for line in _metrics(done, steps, method, evaluation)),
+        "metrics.jsonl": "".join(
+            json.dumps(line) + "\n" for line in _metrics(done, steps, method, evaluation, followed)
+        ),
         "evaluation.json": json.dumps({"step": done, **evaluation, **_details(classes, things, quality)}),
         "gallery/index.json": json.dumps(_gallery(quality)),
     }
@@ -67,6 +73,12 @@ def write_run(
         for view in ("image", "annotation", "prediction"):
             if "gallery/index.json" not in without:
                 Image.new("RGB", (96, 64), colour).save(path / "gallery" / f"{number:02}-{view}.jpg")
+    if followed:
+        (path / "pseudo_labels").mkdir(parents=True, exist_ok=True)
+        shown = [{"name": "d.jpg", "carries": "boxes"}, {"name": "e.jpg", "carries": "mask"}]
+        (path / "pseudo_labels" / "index.json").write_text(json.dumps(shown))
+        for name in (f"{i}-{when}" for i in (1, 2) for when in ("given", *range(100, done + 1, 100))):
+            Image.new("RGB", (96, 64), "purple").save(path / "pseudo_labels" / f"{name}.jpg")
     if "plots" not in without:
         (path / "plots").mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (800, 120), "grey").save(path / "plots" / "batch-1.jpg")
@@ -127,7 +139,7 @@ def _data(classes: tuple[str, ...], things: tuple[str, ...]) -> dict[str, Any]:
     return {"train": {"images": images, "masks": 916, "masks_read": 916, "classes": own}, "val_images": 20}
 
 
-def _metrics(done: int, steps: int, method: str, evaluation: dict[str, Any]) -> list[dict[str, Any]]:
+def _metrics(done: int, steps: int, method: str, evaluation: dict[str, Any], followed: bool) -> list[dict[str, Any]]:
     noise, lines = random.Random(0), []
     for step in range(20, done + 1, 20):
         fall = math.exp(-3 * step / steps)
@@ -149,8 +161,16 @@ def _metrics(done: int, steps: int, method: str, evaluation: dict[str, Any]) -> 
         )
         if step % 100 == 0:
             grown = {name: value * step / steps for name, value in evaluation["figures"].items()}
-            lines.append({"step": step, "epoch": step / 100, "val": {**evaluation, "figures": grown}})
+            scored = {"pseudo_labels": _scored(step / steps)} if followed else {}
+            lines.append({"step": step, "epoch": step / 100, "val": {**evaluation, "figures": grown}, **scored})
     return lines
+
+
+def _scored(progress: float) -> dict[str, Any]:
+    masks = {"mIoU": 0.6 + 0.2 * progress, "coverage": 0.9, "provider_mIoU": 0.6, "provider_coverage": 0.95}
+    boxes = {"recall50": 0.7, "precision50": 0.5 + 0.3 * progress}
+    alone = {"components_recall50": 0.7, "components_precision50": None}
+    return {"masks": {"images": 12, **masks}, "boxes": {"images": 12, **boxes, **alone}}
 
 
 def _gallery(quality: float) -> dict[str, Any]:

@@ -66,7 +66,10 @@ def page(browser: Browser, tmp_path: Path, make_run: Any, make_ablation: Any) ->
     """Opens the report of two runs in a window of some width; nothing may be said on the console in the end."""
     classes = ("cat", "dog", "<script>alert('grass')</script>")
     ablation = make_ablation(tmp_path / "abl", {"skip": 0.3, "b4m": 0.4, "bombo": 0.5, "oracle": 0.6}, classes=classes)
-    runs = [read_run(make_run(tmp_path / f"pets-{i}", classes, quality=0.3 + 0.1 * i), f"pets-{i}") for i in (1, 2)]
+    runs = [
+        read_run(make_run(tmp_path / f"pets-{i}", classes, quality=0.3 + 0.1 * i, followed=True), f"pets-{i}")
+        for i in (1, 2)
+    ]
     file = tmp_path / "report.html"
     file.write_text(render(runs, read_ablation(ablation)), encoding="utf-8")
 

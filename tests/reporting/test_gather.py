@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +74,26 @@ def test_half_a_line_of_metrics_is_left_out(tmp_path: Path, make_run: Any) -> No
 
 def test_every_weak_loss_is_explained() -> None:
     assert WeakWeights().by_name().keys() < TERMS.keys()
+
+
+COMMANDS = {
+    "/opt/env/bin/bombo train": "bombo train",
+    "/opt/lib/bombo/__main__.py train": "bombo train",
+    "/home/me/other/__main__.py": "__main__.py",
+    "/home/me/mine.py --fast": "mine.py --fast",
+}
+
+
+@pytest.mark.parametrize(("typed", "told"), COMMANDS.items(), ids=COMMANDS)
+def test_a_command_is_told_without_its_place(typed: str, told: str, tmp_path: Path, make_run: Any) -> None:
+    folder = make_run(tmp_path / "a")
+    (folder / "environment.json").write_text(json.dumps({"command": typed}))
+    assert read_run(folder).command == told
+
+
+def test_the_method_is_the_one_it_was_trained_with(tmp_path: Path, make_run: Any) -> None:
+    settings = {"pseudo_boxes": "weighted", "segmentation_weight": 0.0}
+    method = read_run(make_run(tmp_path / "a", settings=settings)).method
+    assert method.boxes == "weighted"
+    assert method.weights.any("m4b")
+    assert not method.weights.any("b4m")

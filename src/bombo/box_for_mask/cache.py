@@ -50,14 +50,20 @@ class Cached:
         self, image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, crowd: np.ndarray, space: LabelSpace
     ) -> WeakMask:
         """See `LabelProvider`."""
+        return self.look_up(image, boxes, labels, crowd, space)[0]
+
+    def look_up(
+        self, image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, crowd: np.ndarray, space: LabelSpace
+    ) -> tuple[WeakMask, bool]:
+        """The mask, and whether it had to be made."""
         file = self.folder / f"{self._key(image, boxes, labels, crowd, space)}.png"
         kept = _read(file, (image.shape[0], image.shape[1]))
         if kept is not None:
-            return kept
+            return kept, False
         made = self.provider(image, boxes, labels, crowd, space)
         made = WeakMask(made.values, np.round(made.weights * _STEPS).astype(np.uint8) / np.float32(_STEPS))
         atomic_write(file, _encoded(made))
-        return made
+        return made, True
 
     def _key(
         self, image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, crowd: np.ndarray, space: LabelSpace
@@ -71,7 +77,7 @@ class Cached:
 
 def prepare(
     records: Sequence[Record], cached: Cached, space: LabelSpace, processes: int, progress: Callable[[int], None]
-) -> None:
+) -> int:
     """Makes the masks of all records that have boxes, several at a time; those that are there cost a look.
 
     Files that cannot be read are left to the training run, which names them.
@@ -82,16 +88,22 @@ def prepare(
         space: The label space.
         processes: How many at the same time; 1 = in this process.
         progress: Called with the number of images done.
+
+    Returns:
+        How many were not there before.
     """
+    made = 0
     tasks = [(record, cached, space) for record in records if record.boxes is not None]
     if processes <= 1 or len(tasks) < processes:
         for done, task in enumerate(tasks, start=1):
-            _make(task)
+            made += _make(task)
             progress(done)
-        return
+        return made
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
-        for done, _ in enumerate(pool.map(_make, tasks, chunksize=4), start=1):
+        for done, is_new in enumerate(pool.map(_make, tasks, chunksize=4), start=1):
+            made += is_new
             progress(done)
+    return made
 
 
 def default_folder() -> Path:
@@ -99,15 +111,15 @@ def default_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bombo" / "masks"
 
 
-def _make(task: tuple[Record, Cached, LabelSpace]) -> None:
+def _make(task: tuple[Record, Cached, LabelSpace]) -> bool:
     record, cached, space = task
     if record.boxes is None:
-        return
+        return False
     try:
         image = read_image(record.image)
     except DataError:
-        return
-    cached(image, record.boxes.boxes, record.boxes.labels, record.boxes.crowd, space)
+        return False
+    return cached.look_up(image, record.boxes.boxes, record.boxes.labels, record.boxes.crowd, space)[1]
 
 
 def _one_thread() -> None:

@@ -80,14 +80,15 @@ def statistics(records: Sequence[Record], space: LabelSpace) -> Statistics:
     # decoding releases the interpreter lock; it also silences warnings, and threads leave that switched on behind them
     with warnings.catch_warnings(), ThreadPoolExecutor(4) as pool:
         counts = [count for count in pool.map(lambda pair: _values(*pair), chosen) if count is not None]
-    total = np.sum(counts, axis=0) if counts else np.zeros(256)
+    total = sum(counts, start=np.zeros(256, dtype=np.int64))
+    with_class = sum((count[1 : classes + 1] > 0 for count in counts), start=np.zeros(classes, dtype=np.int64))
     valid = total[:VOID].sum()
     return Statistics(
         images={kind: sum(r.kind == kind for r in records) for kind in ("boxes", "masks", "both", "none")},
         boxes=boxes,
         images_with_boxes=images_with_boxes,
         pixel_share=total[: classes + 1] / valid if valid else np.full(classes + 1, np.nan),
-        images_with_pixels=np.array([count[1 : classes + 1] > 0 for count in counts]).reshape(-1, classes).sum(axis=0),
+        images_with_pixels=with_class,
         masks_read=len(counts),
         masks=len(masked),
         unlabelled=times_unlabelled(records, classes),

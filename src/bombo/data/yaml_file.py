@@ -17,16 +17,19 @@ class YamlFile:
         path: The file.
 
     Raises:
-        ConfigError: The file is missing, is no YAML mapping, or says a key twice.
+        ConfigError: The file is missing, a folder, or no YAML mapping, or says a key twice.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        if path.is_dir():
+            fix = "give the file; `bombo convert FOLDER NEW` writes one for a data set that has none"
+            raise ConfigError("is a folder, where a YAML file is expected", where=str(path), fix=fix)
         try:
             text = path.read_text(encoding="utf-8")
             self._root = yaml.compose(text, Loader=yaml.SafeLoader)
             self.content: dict[object, object] = yaml.safe_load(text)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise ConfigError("file is missing", where=str(path), fix="check the path") from None
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"cannot be read ({error})", where=str(path), fix="save it as UTF-8 text") from None

@@ -21,7 +21,7 @@ from rich.text import Text
 from typer import Option
 
 from bombo.command import checked
-from bombo.data.data_file import load_data_file
+from bombo.data.data_file import DataFile, load_data_file
 from bombo.engine import side_runs
 from bombo.engine.ablation_tables import arms_sheet, caption, class_sheets
 from bombo.engine.arm_run import LOG, ArmRun
@@ -29,7 +29,6 @@ from bombo.engine.comparison import FIGURES, Comparison, compare
 from bombo.engine.ladder import DEFAULT_LADDER, ORACLE, SINGLE, choose, read_ladder, resolve
 from bombo.engine.loop import percent
 from bombo.engine.report import report_at_end
-from bombo.engine.settings import TrainSettings
 from bombo.engine.views import full_view, single_view
 from bombo.errors import ConfigError, DataError
 from bombo.files import atomic_write, without_nan
@@ -142,8 +141,10 @@ def _with_views(
         complete[arm] = changes
         if "data" in changes or arm not in (ORACLE, *SINGLE):
             continue
+        settings = resolve(arm, changes, base)
+        file = load_data_file(Path(str(settings.data)))
         try:
-            complete[arm] = changes | _own_data(arm, resolve(arm, changes, base), out)
+            complete[arm] = changes | _own_data(arm, file, settings.batch_size, out)
         except (ConfigError, DataError) as error:
             if is_asked:
                 raise
@@ -153,12 +154,11 @@ def _with_views(
     return complete
 
 
-def _own_data(arm: str, settings: TrainSettings, out: Path) -> dict[str, Any]:
-    file = load_data_file(Path(str(settings.data)))
+def _own_data(arm: str, file: DataFile, batch_size: int, out: Path) -> dict[str, Any]:
     if arm == ORACLE:
         return {"data": full_view(file, out / "oracle.yaml")}
     view = single_view(file, SINGLE[arm], out / f"{arm}.yaml")
-    return {"data": view, "batch_size": max(1, settings.batch_size // 2)}
+    return {"data": view, "batch_size": max(1, batch_size // 2)}
 
 
 def _make(runs: Sequence[ArmRun], parallel: int, console: Console) -> tuple[dict[Path, str], bool]:

@@ -10,8 +10,8 @@ import io
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,44 +28,27 @@ from bombo.box_for_mask.weak_mask import WeakMask
 from bombo.command import checked
 from bombo.data.data_file import label_space, load_data_file, read_split
 from bombo.data.dataset import load
-from bombo.data.label_space import VOID, LabelSpace
-from bombo.data.sample import Record, Sample
+from bombo.data.label_space import LabelSpace
+from bombo.data.sample import Problems, Record, Sample
 from bombo.engine.ablation_tables import Sheet
 from bombo.engine.checkpoint import load as load_model
 from bombo.engine.drawing import draw, side_by_side
 from bombo.engine.evaluate import require_classes
 from bombo.engine.model import Model
 from bombo.engine.refined import confirmed_boxes, refined_mask
+from bombo.engine.run_folder import SKIPPED
+from bombo.errors import DataError
 from bombo.files import atomic_write, without_nan
 from bombo.mask_for_box.components import components
 from bombo.mask_for_box.pseudo_boxes import SURE
 from bombo.metrics.box_quality import THRESHOLDS, BoxQuality
+from bombo.metrics.mask_quality import MaskQuality
 from bombo.metrics.mean_iou import MeanIoU
+from bombo.wording import counted
 
 PROVIDERS = ("fill", "ellipse", "inner", "grabcut", "grabcut+ellipse")
 REFINED = "grabcut, refined"
 Boxes = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # boxes, labels, weights
-
-
-@dataclass
-class MaskQuality:
-    """How good masks made of boxes are, inside the boxes and over all."""
-
-    iou: MeanIoU
-    inside: int = 0
-    labelled: int = 0
-    right: int = 0
-    seconds: float = 0.0
-
-    def update(self, made: WeakMask, truth: np.ndarray, inside: np.ndarray, seconds: float) -> None:
-        """Counts one image; `inside` (H, W) bool marks the pixels in boxes."""
-        says = made.values != VOID
-        self.iou.update(np.where(says, made.values, 0).astype(np.uint8), np.where(says, truth, VOID).astype(np.uint8))
-        counted = inside & (truth != VOID)
-        self.inside += int(counted.sum())
-        self.labelled += int((counted & says).sum())
-        self.right += int((counted & says & (made.values == truth)).sum())
-        self.seconds += seconds
 
 
 @dataclass(frozen=True)
@@ -74,17 +57,21 @@ class Derivation:
 
     Args:
         path: Folder of the pictures and tables.
+        images: How many images were measured on: all that carry both annotations, or some of them.
         masks: Provider → its figures; empty where no image carries both annotations.
         boxes: Rule → its figures; likewise.
+        skipped: File → why it could not be used and was left out (with `skip_bad`).
     """
 
     path: Path
+    images: int
     masks: dict[str, dict[str, float]]
     boxes: dict[str, dict[str, float]]
+    skipped: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
         """Plain types, NaN as None."""
-        return dict(without_nan({"path": str(self.path), "masks": self.masks, "boxes": self.boxes}))
+        return dict(without_nan({**asdict(self), "path": str(self.path)}))
 
     def sheets(self) -> list[Sheet]:
         """The figures as tables."""
@@ -105,11 +92,12 @@ def derive(
     pictures: Annotated[int, Option(min=0, help="Images to draw of each kind.")] = 6,
     limit: Annotated[int, Option(min=1, help="Images to measure on, at most, spread over the list.")] = 300,
     device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    skip_bad: Annotated[bool, Option("--skip-bad", help="Leave out images whose files cannot be used.")] = False,
 ) -> Derivation:
     """Show what boxes say about masks and masks about boxes.
 
     Pictures are drawn of images with either annotation; images that carry both also tell how right it is: their mask
-    judges what was made of their boxes, and the reverse.
+    judges what was made of their boxes, and the reverse. With `skip_bad`, `skipped.json` lists what was left out.
 
     Raises:
         BomboError: Data or weights cannot be used.
@@ -117,38 +105,55 @@ def derive(
     console = Console(soft_wrap=True, highlight=False)
     file = load_data_file(data)
     space = label_space(file)
-    records = read_split(file, split, space).records
+    found = read_split(file, split, space, skip_bad=skip_bad)
+    records, bad = found.records, dict[str, DataError]()
     judge = None if model is None else load_model(model, device=device)
     if judge is not None:
         require_classes(judge, space, data)
     for kind in ("boxes", "masks", "both"):
-        for record in islice((r for r in records if r.kind == kind), pictures):
-            _draw(record, space, judge, out / "pictures")
+        for record, sample in islice(_loaded((r for r in records if r.kind == kind), bad), pictures):
+            _draw(record, sample, space, judge, out / "pictures")
     full = [record for record in records if record.kind == "both"]
-    measured = full[:: -(-len(full) // limit)] if full else []
-    derivation = _measured(measured, space, judge, out, console)
+    chosen = full[:: -(-len(full) // limit)] if full else []
+    seen = _loaded(track(chosen, "measuring", console=console, transient=True), bad)
+    images, masks, boxes = _measured(seen, space, judge)
+    Problems(list(bad.values())).raise_unless(skip_bad, len(records))
+    skipped = {error.where: str(error) for error in (*found.problems, *bad.values())}
+    derivation = Derivation(out, images, masks, boxes, skipped)
+    _write(derivation)
     sheets = derivation.sheets()
-    if sheets:
-        atomic_write(out / "quality.md", "\n".join(sheet.to_markdown() for sheet in sheets))
-        content = {"images": len(measured), "masks": derivation.masks, "boxes": derivation.boxes}
-        atomic_write(out / "quality.json", json.dumps(without_nan(content), indent=1) + "\n")
     for sheet in sheets:
         console.print()
         console.print(sheet.for_terminal(), soft_wrap=False)
-    console.print(
-        f"\nmeasured on {len(measured):,} images that carry both annotations" if sheets else "no image carries both"
-    )
+    measured = f"\nmeasured on {counted(images, 'image')} with both annotations"
+    console.print(measured if sheets else "no image carries both")
+    if skipped:
+        console.print(f"skipped   {counted(len(skipped), 'image')}, see {out / SKIPPED}", markup=False)
     console.print(f"wrote     {out}", markup=False)
     return derivation
 
 
+def _loaded(records: Iterable[Record], bad: dict[str, DataError]) -> Iterator[tuple[Record, Sample]]:
+    """Images whose files can be used; what is wrong with the others goes to `bad`, once for each file."""
+    for record in records:
+        try:
+            sample = load(record)
+        except DataError as error:
+            bad[error.where] = error
+        else:
+            yield record, sample
+
+
 def _measured(
-    records: Sequence[Record], space: LabelSpace, judge: Model | None, out: Path, console: Console
-) -> Derivation:
+    samples: Iterable[tuple[Record, Sample]], space: LabelSpace, judge: Model | None
+) -> tuple[int, dict[str, dict[str, float]], dict[str, dict[str, float]]]:
+    """How many images were measured on, and the figures of the masks made of boxes and the boxes made of masks."""
+    images = 0
     masks: dict[str, MaskQuality] = {}
+    spent: dict[str, float] = {}
     boxes: dict[str, BoxQuality] = {}
-    for record in track(records, "measuring", console=console, transient=True):
-        sample = load(record)
+    for record, sample in samples:
+        images += 1
         assert record.boxes is not None
         assert sample.boxes is not None
         assert sample.labels is not None
@@ -157,18 +162,29 @@ def _measured(
         truth = sample.mask.numpy()
         inside = union(record.boxes.boxes, (truth.shape[0], truth.shape[1]))
         for name, (made, seconds) in _masks(record, sample, space, judge).items():
-            masks.setdefault(name, MaskQuality(MeanIoU(space.num_mask_values))).update(made, truth, inside, seconds)
+            masks.setdefault(name, MaskQuality(MeanIoU(space.num_mask_values))).update(made.values, truth, inside)
+            spent[name] = spent.get(name, 0.0) + seconds
         true = sample.boxes[sample.is_target], sample.labels[sample.is_target]
         for name, (found, labels, weights) in _boxes(sample, space, judge).items():
             boxes.setdefault(name, BoxQuality()).update(found, labels, *true)
             if judge is not None and name == "refined":
                 sure = weights >= SURE
                 boxes.setdefault(f"refined, weight ≥ {SURE}", BoxQuality()).update(found[sure], labels[sure], *true)
-    return Derivation(
-        out,
-        {name: _mask_figures(quality, len(records)) for name, quality in masks.items()},
+    return (
+        images,
+        {name: _mask_figures(quality, spent[name] / images) for name, quality in masks.items()},
         {name: _box_figures(quality) for name, quality in boxes.items()},
     )
+
+
+def _write(derivation: Derivation) -> None:
+    if sheets := derivation.sheets():
+        atomic_write(derivation.path / "quality.md", "\n".join(sheet.to_markdown() for sheet in sheets))
+        content = {"images": derivation.images, "masks": derivation.masks, "boxes": derivation.boxes}
+        atomic_write(derivation.path / "quality.json", json.dumps(without_nan(content), indent=1) + "\n")
+    if derivation.skipped:
+        entries = [{"file": where, "error": error} for where, error in derivation.skipped.items()]
+        atomic_write(derivation.path / SKIPPED, json.dumps(entries, indent=1) + "\n")
 
 
 def _masks(record: Record, sample: Sample, space: LabelSpace, judge: Model | None) -> dict[str, tuple[WeakMask, float]]:
@@ -203,9 +219,8 @@ def _boxes(sample: Sample, space: LabelSpace, judge: Model | None) -> dict[str, 
     return made
 
 
-def _draw(record: Record, space: LabelSpace, judge: Model | None, folder: Path) -> None:
+def _draw(record: Record, sample: Sample, space: LabelSpace, judge: Model | None, folder: Path) -> None:
     """One row of pictures for what was made of the boxes, one for what was made of the mask."""
-    sample = load(record)
     image, none = sample.image.permute(1, 2, 0).numpy(), np.zeros(0, dtype=np.int64)
     if sample.boxes is not None and sample.labels is not None:
         own = sample.boxes.numpy(), sample.labels.numpy()
@@ -229,12 +244,12 @@ def _save(panels: Mapping[str, Any], file: Path) -> None:
     atomic_write(file, buffer.getvalue())
 
 
-def _mask_figures(quality: MaskQuality, images: int) -> dict[str, float]:
+def _mask_figures(quality: MaskQuality, seconds: float) -> dict[str, float]:
     return {
-        "mIoU": 100 * float(quality.iou.compute().miou),
+        "mIoU": 100 * quality.miou,
         "right in boxes": 100 * quality.right / max(1, quality.labelled),
         "labelled in boxes": 100 * quality.labelled / max(1, quality.inside),
-        "ms per image": 1000 * quality.seconds / max(1, images),
+        "ms per image": 1000 * seconds,
     }
 
 

@@ -21,7 +21,7 @@ from bombo.box_for_mask.painting import union
 from bombo.box_for_mask.providers import provider_called
 from bombo.box_for_mask.weak_mask import LabelProvider
 from bombo.data.dataset import load
-from bombo.data.derived import Derive, Derived
+from bombo.data.derived import Derived
 from bombo.data.label_space import LabelSpace
 from bombo.data.sample import Record, Sample
 from bombo.engine.settings import TrainSettings
@@ -47,6 +47,10 @@ class Deriver:
     masks: LabelProvider | Path | None
     boxes: bool
     void: VoidPolicy
+
+    def makes_mask(self, record: Record) -> bool:
+        """Whether a mask can be had of a record's boxes: a folder has those that lie in it."""
+        return self.masks is not None and (not isinstance(self.masks, Path) or _mask_of(record, self.masks).is_file())
 
     def __call__(self, record: Record, sample: Sample) -> Derived:
         """See `Derive`."""
@@ -85,7 +89,7 @@ def usual_rates(records: Sequence[Record], space: LabelSpace) -> tuple[Tensor, T
 
 def make_derive(
     settings: TrainSettings, records: Sequence[Record], space: LabelSpace, console: Console
-) -> Derive | None:
+) -> Deriver | None:
     """What works out the weak targets of training images; None when no weak loss has a weight, or no image needs any.
 
     Masks that a provider has to make are made here, once for all runs, by all processes together.
@@ -114,10 +118,12 @@ def make_masks(records: Sequence[Record], cached: Cached, space: LabelSpace, con
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("masks of boxes", total=len(own))
-        prepare(own, cached, space, _processes(), lambda done: progress.update(task, completed=done))
-    distributed.barrier()
+        made = prepare(own, cached, space, _processes(), lambda done: progress.update(task, completed=done))
+    made = sum(distributed.gather(made))  # where all have made theirs, each can read all
     seconds = time.monotonic() - began
-    console.print(f"masks     {len(records):,} made of boxes in {seconds:.0f} s, kept in {cached.folder}", markup=False)
+    told = f"{made:,} made in {seconds:.0f} s, " if made else ""
+    there = f"{len(records) - made:,} from earlier runs, " if made < len(records) else ""
+    console.print(f"masks     of boxes: {told}{there}kept in {cached.folder}", markup=False)
 
 
 def _look_for_all(records: Sequence[Record], folder: Path) -> None:

@@ -6,13 +6,16 @@ import io
 import json
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from bombo.data.dataset import load
+from bombo.data.image_io import image_size
+from bombo.data.label_space import VOID
 from bombo.data.sample import Record
 from bombo.engine.drawing import draw
 from bombo.engine.model import Model
@@ -37,8 +40,8 @@ def draw_gallery(folder: Path, model: Model, records: Sequence[Record], quality:
     Raises:
         DataError: An image cannot be read.
     """
-    groups = choose(quality)
     named = {record.name: record for record in records}
+    groups = choose(quality, lambda name: _shows_something(named[name]))
     images = {}
     for number, name in enumerate(dict.fromkeys(name for names in groups.values() for name in names), start=1):
         pictures = _pictures(named[name], model)
@@ -56,20 +59,34 @@ def draw_gallery(folder: Path, model: Model, records: Sequence[Record], quality:
     atomic_write(folder / GALLERY / INDEX, json.dumps({"groups": groups, "images": images}, indent=1) + "\n")
 
 
-def choose(quality: Mapping[str, float], each: int = _EACH) -> dict[str, list[str]]:
+def choose(
+    quality: Mapping[str, float], shows_something: Callable[[str], bool], each: int = _EACH
+) -> dict[str, list[str]]:
     """Names of the best images, the worst, and some drawn by lot.
 
-    The lot depends on the names alone, so runs with the same validation images show the same ones.
+    The best are those that show something: where nothing is there, seeing nothing is no feat. The lot depends on the
+    names alone, so runs with the same validation images show the same ones.
 
     Args:
         quality: Image → how well it went; NaN where nothing is annotated: such images are not shown.
+        shows_something: Whether an object or a pixel of a class is annotated on an image; asked for the best ones only.
         each: Size of a group, at most; few images are dealt evenly.
     """
     ranked = sorted((name for name, value in quality.items() if not math.isnan(value)), key=lambda n: (-quality[n], n))
     number = min(each, math.ceil(len(ranked) / 3))
-    worst = ranked[max(number, len(ranked) - number) :]
+    best = list(islice(filter(shows_something, ranked), number))
+    worst = [name for name in reversed(ranked) if name not in best][:number]
     by_lot = sorted(random.Random(0).sample(sorted(ranked), number))
-    return {"best": ranked[:number], "worst": worst[::-1], "random": by_lot}
+    return {"best": best, "worst": worst, "random": by_lot}
+
+
+def _shows_something(record: Record) -> bool:
+    if record.boxes is not None and len(record.boxes.boxes):
+        return True
+    if record.mask is None:
+        return False
+    mask = record.mask.load(image_size(record.image))
+    return bool(((mask > 0) & (mask < VOID)).any())
 
 
 def _pictures(record: Record, model: Model) -> tuple[Image.Image, Image.Image, Image.Image]:

@@ -104,7 +104,7 @@ def require(wanted: Iterable[LoggerName]) -> None:
         try:
             importlib.import_module(_MODULES[name])
         except ImportError:
-            fix = f"pip install 'bombo[{name}]', or leave --{name} out"
+            fix = f"pip install '.[{name}]' in BoMBo's folder, or leave --{name} out"
             raise ConfigError("the package is not installed", where=name, fix=fix) from None
 
 

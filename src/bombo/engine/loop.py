@@ -172,6 +172,7 @@ def fit(
     forward: nn.Module,
     batches: Iterator[Batch],
     validation: Callable[[Model], Evaluation] | None,
+    follow: Callable[[int, float], dict[str, Any]] | None,
     folder: RunFolder,
     progress: TrainingProgress,
 ) -> str:
@@ -182,6 +183,7 @@ def fit(
         forward: The network as it is called: itself, compiled, or wrapped for several processes.
         batches: Endless batches from the first step on.
         validation: Measures the teacher, None without validation images.
+        follow: Given step and share of the schedule, tells how right the pseudo-labels are; None = nobody asks.
         folder: Where to save.
         progress: Where to show.
 
@@ -220,7 +222,7 @@ def fit(
 
             stop = _reason_to_stop(training, interrupt, time.monotonic() - start)
             if validation is not None and (schedule.evaluates(training.step) or stop == "out of time"):
-                _evaluate(training, validation, epoch, folder, progress)
+                _evaluate(training, validation, follow, epoch, folder, progress)
                 forward.train()
             if schedule.patience is not None and training.stale >= schedule.patience:
                 stop = stop or "no longer improving"
@@ -321,6 +323,7 @@ def _log(training: Training, folder: RunFolder) -> None:
 def _evaluate(
     training: Training,
     validation: Callable[[Model], Evaluation],
+    follow: Callable[[int, float], dict[str, Any]] | None,
     epoch: str,
     folder: RunFolder,
     progress: TrainingProgress,
@@ -334,7 +337,12 @@ def _evaluate(
     if better and distributed.is_main():
         kept = {name: evaluation.to_json()["figures"][name] for name in ("mAP50", "mAP50-95", "mIoU")}
         checkpoint.save_model(folder.path / checkpoint.BEST, training.model, step=training.step, **kept)
-    folder.log(step=training.step, epoch=round(training.step / training.schedule.epoch, 3), val=evaluation.to_json())
+    folder.log(
+        step=training.step,
+        epoch=round(training.step / training.schedule.epoch, 3),
+        val=evaluation.to_json(),
+        **({} if follow is None else follow(training.step, training.progress)),
+    )
     progress.say(
         f"{epoch:<12}  mAP50 {percent(figures['mAP50'])}   mAP50-95 {percent(figures['mAP50-95'])}   "
         f"mIoU {percent(figures['mIoU'])}{'   ← best so far' if better else ''}"

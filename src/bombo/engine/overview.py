@@ -22,6 +22,7 @@ from bombo.engine.loop import Training, percent
 from bombo.engine.progress import clock
 from bombo.engine.settings import TrainSettings
 from bombo.models.network import Network
+from bombo.wording import counted
 
 
 def show(
@@ -40,18 +41,19 @@ def show(
     line = _line(console)
     line(
         "data",
-        f"{sum(kinds.values()):,} training images: {kinds['boxes']:,} with boxes only · "
+        f"{counted(sum(kinds.values()), 'training image')}: {kinds['boxes']:,} with boxes only · "
         f"{kinds['masks']:,} with masks only · {kinds['both']:,} with both     {_validation(val_set)}",
     )
     if training.skipped:
-        line("", f"{len(training.skipped):,} files cannot be used and are left out; see {folder / 'skipped.json'}")
+        bad = counted(len(training.skipped), "file")
+        line("", f"{bad} that cannot be used left out; see {folder / 'skipped.json'}")
     line("classes", f"{len(space.things)} things, {len(space.stuff)} stuff")
     console.print(_class_table(space, counts))
     if counts.unlabelled.any():
         some = (f"{name} on {number:,}" for name, number in zip(space.names, counts.unlabelled, strict=True) if number)
         line("", f"(not looked for, so neither there nor absent: {', '.join(some)} images)")
     if counts.masks_read < counts.masks:
-        line("", f"(pixels estimated from {counts.masks_read:,} of {counts.masks:,} masks)")
+        line("", f"(pixels estimated from {counts.masks_read:,} of {counted(counts.masks, 'mask')})")
     line(
         "network",
         f"{settings.backbone} ({_weights(settings)}) → pyramid → detection head + segmentation head      "
@@ -76,8 +78,8 @@ def show(
     per_step = " and ".join(f"{number} with {kind}" for kind, number in training.per_step.items() if number)
     line(
         "schedule",
-        f"{schedule.steps:,} steps of {settings.batch_size * settings.accumulate} images ({per_step}), "
-        f"{schedule.epochs} epochs"
+        f"{counted(schedule.steps, 'step')} of {counted(settings.batch_size * settings.accumulate, 'image')} "
+        f"({per_step}), {counted(schedule.epochs, 'epoch')}"
         + (f"; resumed at step {training.step:,}" if training.step else "")
         + ("; nothing is left to do, more --epochs would be" if training.step >= schedule.steps else ""),
     )
@@ -94,7 +96,8 @@ def finish(console: Console, training: Training, folder: Path, stopped: str, rep
         line("go on", f"bombo train --resume {folder}")
         return
     end = "done" if stopped == "finished" else "stopped"
-    line(end, f"{training.step:,} steps in {clock(training.seconds)}{'' if stopped == 'finished' else f' ({stopped})'}")
+    why = "" if stopped == "finished" else f" ({stopped})"
+    line(end, f"{counted(training.step, 'step')} in {clock(training.seconds)}{why}")
     if training.evaluation is not None:
         console.print(evaluation_table(training.evaluation))
     names = [name for name in (BEST, LAST) if (folder / name).is_file()]
@@ -108,7 +111,7 @@ def evaluation_table(evaluation: Evaluation) -> Group:
     """Figures per class and their means, in percent, and what they were measured on."""
     detection, segmentation = evaluation.images["detection"], evaluation.images["segmentation"]
     left_out = f"; left out: {', '.join(evaluation.skipped)}" if evaluation.skipped else ""
-    measured = f" percent; measured on {detection:,} images with boxes, {segmentation:,} with masks{left_out}"
+    measured = f" percent; measured on {counted(detection, 'image')} with boxes, {segmentation:,} with masks{left_out}"
     table = Table(box=None)
     table.add_column("class")
     for name in ("AP50", "AP50-95", "VOC AP50", "IoU"):

@@ -18,7 +18,7 @@ from rich.console import Console
 from typer import Argument, Option
 
 from bombo.command import checked
-from bombo.data.data_file import DataSet, label_space, load_data_file, read_split
+from bombo.data.data_file import DataFile, DataSet, label_space, load_data_file, read_split
 from bombo.data.statistics import statistics
 from bombo.engine.checkpoint import LAST, load
 from bombo.engine.evaluate import Evaluation, measure, require_classes
@@ -79,11 +79,12 @@ def report(
         BomboError: A folder is none of a run, a file in it is damaged, or the file to write is there already.
     """
     facts, ablation = _gather(runs)
+    file = None if data is None else load_data_file(data)
     path = out or (runs[0] / REPORT if len(runs) == 1 else Path(REPORT))
     if path.exists() and not overwrite and (out is not None or len(runs) > 1):
         raise BomboError("is there already", where=str(path), fix="choose another --out, or add --overwrite")
-    if data is not None:
-        facts = [_completed(run, data, device) for run in facts]
+    if file is not None:
+        facts = [_completed(run, file, device) for run in facts]
     is_whole = len(runs) == 1 and is_ablation(runs[0])
     title = f"Ablation on {Path(str(facts[0].config.get('data', runs[0]))).name}" if is_whole else ""
     before = run_before(facts[0]) if len(facts) == 1 else None
@@ -130,7 +131,9 @@ def describe(written: Report) -> str:
     lines = [f"report    {len(written.runs)} {'run' if len(written.runs) == 1 else 'runs side by side'}"]
     for run, missing in written.missing.items():
         lines.append(f"missing   {run}: {'; '.join(missing)}")
-        lines.append(f"          make them:   {read_run(run).remedy}")
+        facts = read_run(run)
+        how = "its data file has no `val`; once it has:" if facts.has_no_val else "make them:"
+        lines.append(f"          {how}   {facts.remedy}")
     return "\n".join([*lines, f"wrote     {written.path}"])
 
 
@@ -172,11 +175,10 @@ def _telling(ablation: AblationFacts) -> list[str]:
     return [arm for arm in arms if arm in (SKIP, ORACLE, max(between, key=score))]
 
 
-def _completed(run: RunFacts, data: Path, device: str) -> RunFacts:
+def _completed(run: RunFacts, file: DataFile, device: str) -> RunFacts:
     """Makes what the run's folder lacks, with the weights of its last step."""
     if not run.missing:
         return run
-    file = load_data_file(data)
     space = label_space(file)
     val_set = read_split(file, "val", space)
     folder = RunFolder(run.path)
@@ -185,6 +187,6 @@ def _completed(run: RunFacts, data: Path, device: str) -> RunFacts:
         folder.describe_data(counted.to_json(space), len(val_set.records))
     if run.gallery is None or run.evaluation is None or not run.evaluation.get("confusion"):
         model = load(run.path / LAST, device=device)
-        require_classes(model, space, data)
+        require_classes(model, space, file.path)
         keep_for_report(run.path, model, val_set, measure(model, val_set.records), run.steps)
     return read_run(run.path, run.name)

@@ -16,16 +16,17 @@ import yaml
 
 from bombo import distributed
 from bombo.data.label_space import LabelSpace
+from bombo.data.yaml_file import YamlFile
 from bombo.engine.checkpoint import BEST, LAST, STATE
 from bombo.engine.loggers import Logger, flat
-from bombo.errors import BomboError, ConfigError
+from bombo.errors import BomboError
 from bombo.files import atomic_write, next_free
 
 CONFIG, DATA, METRICS, SKIPPED = "config.yaml", "data.json", "metrics.jsonl", "skipped.json"
-EVALUATION, GALLERY, REPORT = "evaluation.json", "gallery", "report.html"
+EVALUATION, GALLERY, PSEUDO_LABELS, REPORT = "evaluation.json", "gallery", "pseudo_labels", "report.html"
 _RESULTS = (  # what a new run must not find
     *(DATA, METRICS, SKIPPED, EVALUATION, REPORT, STATE, BEST, LAST),
-    *("bad_batch_*.pt", "plots/*", f"{GALLERY}/*"),
+    *("bad_batch_*.pt", "plots/*", f"{GALLERY}/*", f"{PSEUDO_LABELS}/*"),
 )
 START = {"config", "out", "overwrite", "resume"}  # how a run was started is no part of what it is
 
@@ -91,7 +92,7 @@ class RunFolder:
         ]
         atomic_write(self.path / "classes.json", json.dumps({"others": space.others, "classes": classes}, indent=1))
         environment = {
-            "command": shlex.join(["bombo" if _is_ours(sys.argv[0]) else sys.argv[0], *sys.argv[1:]]),
+            "command": shlex.join(["bombo" if is_ours(sys.argv[0]) else sys.argv[0], *sys.argv[1:]]),
             "python": platform.python_version(),
             "platform": platform.platform(),
             "packages": {name: version(name) for name in ("bombo", "torch", "torchvision", "timm", "numpy")},
@@ -138,18 +139,9 @@ def read_config(file: Path) -> dict[str, Any]:
     """Settings from a YAML file, for instance a run's own.
 
     Raises:
-        ConfigError: There is no such file, or it holds no settings.
+        ConfigError: The file is missing, or no YAML mapping.
     """
-    try:
-        content = yaml.safe_load(file.read_text())
-    except (FileNotFoundError, NotADirectoryError):
-        fix = "--resume wants a run's folder, for instance runs/pets-1, and --config a YAML file of settings"
-        raise ConfigError("there is no such file", where=str(file), fix=fix) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot be read ({' '.join(str(error).split())})", where=str(file)) from None
-    if not isinstance(content, dict):
-        raise ConfigError("holds no lines `setting: value`", where=str(file))
-    return content
+    return {str(name): value for name, value in YamlFile(file).content.items()}
 
 
 def latest(stem: str, out: Path | None) -> Path | None:
@@ -160,7 +152,7 @@ def latest(stem: str, out: Path | None) -> Path | None:
     return max(states, key=lambda path: int(path.parent.name.rpartition("-")[2])).parent if states else None
 
 
-def _is_ours(program: str) -> bool:
+def is_ours(program: str) -> bool:
     """Whether `bombo` or `python -m bombo` was typed, wherever it is installed."""
     return Path(program).name == "bombo" or Path(program).parts[-2:] == ("bombo", "__main__.py")
 

@@ -207,8 +207,8 @@ class TrainSettings(_Machine, _Weak, _Losses, _Schedule, _Images, _Network, _Run
             beneath = read_config(own["config"])
             cls._valid(beneath, str(own["config"]))
         resume = own.get("resume", beneath.get("resume"))
+        data = own.get("data") or beneath.get("data")
         if resume == "auto":
-            data = own.get("data") or beneath.get("data")
             if data is None:
                 raise ConfigError(
                     "`auto` looks for the newest run of a data file", where="resume", fix="add --data FILE"
@@ -216,11 +216,20 @@ class TrainSettings(_Machine, _Weak, _Losses, _Schedule, _Images, _Network, _Run
             found = latest(Path(data).stem, own.get("out") or beneath.get("out"))
             own["resume"] = resume = str(found) if found else None
         if resume is not None:
+            if not (Path(resume) / CONFIG).is_file():
+                fix = "--resume wants the folder of a run, for instance runs/pets-1"
+                raise ConfigError(f"is no folder of a run: it holds no {CONFIG}", where=str(resume), fix=fix)
             beneath = _over(read_config(Path(resume) / CONFIG), beneath)
             own["out"] = Path(resume)
         merged = cls._valid(_over(beneath, own), str(Path(resume) / CONFIG) if resume else "")
         if merged.data is None:
             raise ConfigError("there is no data file", where="data", fix="bombo train --data FILE; see the README")
+        if resume is not None and data is None and not merged.data.is_absolute() and not merged.data.exists():
+            raise ConfigError(
+                f"says `data: {merged.data}`, seen from the folder the run was started in; from here it is not there",
+                where=str(Path(resume) / CONFIG),
+                fix="go to that folder, or add --data FILE",
+            )
         method_of(merged.method, merged.losses or {})  # an unknown name is an error before anything is read
         provider_called(merged.mask_provider)
         return merged

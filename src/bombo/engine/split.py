@@ -20,6 +20,7 @@ from bombo.data.sample import Problems, Record
 from bombo.data.split import PartialSplit, existing_split, split_names, write_split
 from bombo.errors import BomboError, ConfigError, DataError
 from bombo.files import atomic_write
+from bombo.wording import counted
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def split(
 def describe(facts: dict[str, Any]) -> str:
     """The result of `split` for a person."""
     lines = [
-        f"{part['folder']}: {part['images']['boxes']:,} images with boxes only, "
+        f"{part['folder']}: {counted(part['images']['boxes'], 'image')} with boxes only, "
         f"{part['images']['masks']:,} with masks only"
         + (f", {part['left_out']:,} in neither list" if part["left_out"] else "")
         + (f", {part['skipped']:,} cannot be used (skipped.json)" if part["skipped"] else "")

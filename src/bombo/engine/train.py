@@ -38,12 +38,14 @@ from bombo.engine.checkpoint import load_state
 from bombo.engine.deriving import chosen_method, make_derive, usual_rates
 from bombo.engine.device import choose_device
 from bombo.engine.evaluate import Evaluation
+from bombo.engine.following import follow
 from bombo.engine.interrupt import leave_to_main
 from bombo.engine.loggers import listening, require
 from bombo.engine.loop import Schedule, Training, fit, validation_of
 from bombo.engine.model import Model, TorchModel
 from bombo.engine.optimiser import make_optimiser
 from bombo.engine.progress import TrainingProgress
+from bombo.engine.pseudo_labels import Labeller
 from bombo.engine.report import report_at_end
 from bombo.engine.run_folder import RunFolder
 from bombo.engine.settings import TrainSettings
@@ -143,12 +145,15 @@ def train(**given: Any) -> Run:
     if distributed.is_main() and training.step == 0:
         batches = with_pictures(batches, folder.path, space.names)
     validation = validation_of(val_set.records, settings.batch_size, worker_count(settings, device), settings.skip_bad)
+    labeller = Labeller(training.criterion.method, model)
+    following = follow(derive, labeller, train_set, val_set, folder.path, console)
     loggers = settings.loggers if distributed.is_main() else []
     with (
         TrainingProgress(console, schedule.steps, training.step, quiet=not distributed.is_main()) as progress,
         listening(folder.path, loggers, settings.model_dump(mode="json"), training.step) as folder.loggers,
     ):
-        stopped = fit(training, make_forward(settings, network, device), batches, validation, folder, progress)
+        forward = make_forward(settings, network, device)
+        stopped = fit(training, forward, batches, validation, following, folder, progress)
     written = None
     if distributed.is_main():
         plot_losses(folder.path)

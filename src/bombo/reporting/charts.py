@@ -50,6 +50,14 @@ class Mark:
 
 
 @dataclass(frozen=True)
+class Level:
+    """A horizontal line with a name."""
+
+    y: float
+    name: str
+
+
+@dataclass(frozen=True)
 class Chart:
     """A chart of WIDTH × HEIGHT pixels.
 
@@ -60,6 +68,7 @@ class Chart:
         x_ticks: (pixel, text).
         y_ticks: (pixel, text).
         marks: Vertical lines.
+        level: A horizontal line to compare the curves with.
         left: Where the area begins.
         right: Where it ends; names stand right of it.
         top: Its upper edge.
@@ -72,6 +81,7 @@ class Chart:
     x_ticks: list[tuple[float, str]]
     y_ticks: list[tuple[float, str]]
     marks: list[Mark]
+    level: Level | None = None
     left: int = _LEFT
     right: int = WIDTH - 40
     top: int = _TOP
@@ -86,6 +96,7 @@ def chart(
     x_max: float | None = None,
     y_max: float | None = None,
     marks: Sequence[tuple[float, str]] = (),
+    level: tuple[float, str] | None = None,
     form: Callable[[float], str] = short,
 ) -> Chart | None:
     """Lays out curves over a common x axis; both axes begin at 0.
@@ -97,6 +108,7 @@ def chart(
         x_max: End of the x axis, by default the largest x.
         y_max: End of the y axis, by default a round number above the largest y.
         marks: (x, name) of vertical lines.
+        level: (y, name) of a horizontal line.
         form: Writes a y value.
 
     Returns:
@@ -107,7 +119,7 @@ def chart(
         return None
     right = WIDTH - min(110, 16 + round(5.6 * max(len(_shown(each.name)) for each in series)))
     x_end = x_max or max(x for each in series for x, _ in each.points) or 1.0
-    top = max(y for each in series for _, y in each.points)
+    top = max(*(y for each in series for _, y in each.points), level[0] if level else 0.0)
     y_ticks = ticks(y_max or top, 4)
     y_end = y_max or max(y_ticks[-1], top)
 
@@ -137,6 +149,7 @@ def chart(
         [(place((x, 0))[0], short(x)) for x in ticks(x_end, 3) if x <= x_end * 1.001],
         [(place((0, y))[1], form(y)) for y in y_ticks if y <= y_end * 1.001],
         [Mark(place((x, 0))[0], name) for x, name in marks if x <= x_end],
+        None if level is None else Level(place((0, level[0]))[1], level[1]),
         right=right,
     )
 

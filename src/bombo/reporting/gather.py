@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +11,12 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from bombo.engine.run_folder import CONFIG, DATA, EVALUATION, GALLERY, METRICS, SKIPPED, read_config
+from bombo.engine.progress import clock
+from bombo.engine.run_folder import CONFIG, DATA, EVALUATION, GALLERY, METRICS, SKIPPED, is_ours, read_config
 from bombo.engine.training_plots import read_metrics
 from bombo.errors import BomboError, ConfigError
 from bombo.losses.method import METHODS, Method, method_of
-from bombo.reporting.words import TERMS, count
+from bombo.reporting.words import TERMS
 
 RESULTS, PLOT = "results.json", "ablation.svg"  # of an ablation
 _NO_LOSS = {"step", "epoch", "lr", "seconds", "cpu_seconds", "memory", "images_with_boxes", "images_with_masks"}
@@ -34,6 +34,7 @@ class RunFacts:
         things: How many of them are things.
         environment: Command, versions, device.
         data: Counts of the training images by kind and class.
+        val_images: Number of validation images.
         entries: The lines of metrics.jsonl.
         kept: Content of evaluation.json.
         gallery: Content of gallery/index.json.
@@ -47,6 +48,7 @@ class RunFacts:
     things: int
     environment: dict[str, Any]
     data: dict[str, Any] | None
+    val_images: int | None
     entries: list[dict[str, Any]]
     kept: dict[str, Any] | None
     gallery: dict[str, Any] | None
@@ -74,15 +76,20 @@ class RunFacts:
         return [(entry["step"], entry["val"]) for entry in self.entries if "val" in entry]
 
     @cached_property
+    def followed(self) -> list[tuple[int, dict[str, Any]]]:
+        """Steps after which its pseudo-labels were scored, with what came out."""
+        return [(entry["step"], entry["pseudo_labels"]) for entry in self.entries if "pseudo_labels" in entry]
+
+    @cached_property
     def steps(self) -> int:
         """Steps done."""
         return max((entry["step"] for entry in self.entries), default=0)
 
     @property
-    def minutes(self) -> str:
-        """Minutes spent in steps; empty where they were not logged."""
+    def duration(self) -> str:
+        """Time spent in steps, as the terminal says it; empty where it was not logged."""
         seconds = self.losses[-1].get("seconds") if self.losses else None
-        return "" if seconds is None else count(math.ceil(seconds / 60))
+        return "" if seconds is None else clock(seconds)
 
     @cached_property
     def planned(self) -> int:
@@ -107,7 +114,13 @@ class RunFacts:
     def method(self) -> Method:
         """Which weak losses it was trained with."""
         try:
-            return method_of(self.config.get("method", "skip"), self.config.get("losses") or {})
+            return method_of(
+                self.config.get("method", "skip"),
+                self.config.get("losses") or {},
+                pseudo_boxes=self.config.get("pseudo_boxes", "hard"),
+                detection=self.config.get("detection_weight", 1.0) > 0,
+                segmentation=self.config.get("segmentation_weight", 1.0) > 0,
+            )
         except (ConfigError, KeyError):  # made by another version
             return METHODS["skip"]
 
@@ -115,7 +128,7 @@ class RunFacts:
     def command(self) -> str:
         """What was typed, without the place where the program lies."""
         words = str(self.environment.get("command", "the command was not kept")).split(" ")
-        return " ".join(["bombo" if Path(words[0]).name == "__main__.py" else Path(words[0]).name, *words[1:]])
+        return " ".join(["bombo" if is_ours(words[0]) else Path(words[0]).name, *words[1:]])
 
     def figure(self, name: str) -> float | None:
         """A figure of the last evaluation."""
@@ -131,6 +144,11 @@ class RunFacts:
             "pictures of the validation images": self.gallery,
         }
         return [what for what, there in parts.items() if not there]
+
+    @property
+    def has_no_val(self) -> bool:
+        """Whether its data file named no validation images, so that only another one can mend what is missing."""
+        return self.val_images == 0
 
     @cached_property
     def remedy(self) -> str:
@@ -208,6 +226,7 @@ def read_run(folder: Path, name: str = "") -> RunFacts:
         fix = "give a run's folder, for instance runs/pets-1, or that of an ablation"
         raise BomboError(what, where=str(folder), fix=fix)
     table = _json(folder / "classes.json", dict).get("classes", [])
+    data = _json(folder / DATA, dict)
     return RunFacts(
         path=folder,
         name=name or _own_name(folder),
@@ -215,7 +234,8 @@ def read_run(folder: Path, name: str = "") -> RunFacts:
         classes=[str(row["name"]) for row in table],
         things=sum(row["kind"] == "thing" for row in table),
         environment=_json(folder / "environment.json", dict),
-        data=_json(folder / DATA, dict).get("train"),
+        data=data.get("train"),
+        val_images=data.get("val_images"),
         entries=read_metrics(folder),
         kept=_json(folder / EVALUATION, dict) or None,
         gallery=_json(folder / GALLERY / "index.json", dict) or None,

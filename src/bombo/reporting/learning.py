@@ -27,7 +27,8 @@ def losses(runs: Sequence[RunFacts]) -> list[Charts]:
     groups: dict[str, list[Chart]] = {prefix: [] for prefix in (*GROUPS, "")}
     for name in dict.fromkeys(name for run in runs for name in run.loss_names):
         prefix = name.partition("_")[0]
-        drawn = _chart(runs, name, _meaning(name), _logged(name), marks=_teacher(runs) if prefix in WEAK else [])
+        marks = teacher_marks(runs) if prefix in WEAK else []
+        drawn = over_steps(runs, name, _meaning(name), _logged(name), marks)
         groups[prefix if prefix in GROUPS else ""] += [drawn] if drawn else []
     weak = f"{_CAPTION} Dotted: the teacher, the averaged network, is asked from here, and trusted fully from there."
     captions = {prefix: weak if any(each.marks for each in drawn) else _CAPTION for prefix, drawn in groups.items()}
@@ -39,7 +40,7 @@ def figures(runs: Sequence[RunFacts]) -> Charts | None:
     """A chart for every figure on the validation images; None where no run was evaluated twice."""
     if all(len(run.measured) < 2 for run in runs):
         return None
-    drawn = [_chart(runs, name, about, _measured(name)) for name, about in FIGURES.items()]
+    drawn = [over_steps(runs, name, about, _measured(name)) for name, about in FIGURES.items()]
     return Charts("On the validation images", "Percent over steps.", [c for c in drawn if c])
 
 
@@ -49,7 +50,7 @@ def spoken_for(runs: Sequence[RunFacts]) -> Charts | None:
     for name in dict.fromkeys(name for run in runs for name in run.loss_names):
         if name.partition("_")[0] in WEAK:
             title = f"{name}: {TERMS.get(name, ('', 'things'))[1]}"
-            drawn.append(_chart(runs, title, _meaning(name), _spoken(name), marks=_teacher(runs)))
+            drawn.append(over_steps(runs, title, _meaning(name), _spoken(name), marks=teacher_marks(runs)))
     caption = (
         "How much was taught without an annotation of its own: pixels, boxes and so on that each weak loss was "
         "computed from in a step. The teacher is the averaged network. Where it comes in, it may strike out what it "
@@ -61,7 +62,7 @@ def spoken_for(runs: Sequence[RunFacts]) -> Charts | None:
 
 def learning_rate(runs: Sequence[RunFacts]) -> Chart | None:
     """The learning rate over steps."""
-    return _chart(runs, "learning rate", "Of the new layers.", _logged("lr"))
+    return over_steps(runs, "learning rate", "Of the new layers.", _logged("lr"))
 
 
 def precision_recall(runs: Sequence[RunFacts]) -> list[Chart]:
@@ -79,12 +80,13 @@ def precision_recall(runs: Sequence[RunFacts]) -> list[Chart]:
     return [c for c in charts if c]
 
 
-def _chart(
+def over_steps(
     runs: Sequence[RunFacts],
     title: str,
     about: str,
     points_of: Callable[[RunFacts], list[Point]],
     marks: Sequence[tuple[float, str]] = (),
+    level: tuple[float, str] | None = None,
 ) -> Chart | None:
     """Over steps; at the end of a line stands its run or, where there is one only, the last value."""
     series = []
@@ -92,7 +94,8 @@ def _chart(
         points = points_of(run)
         last = short(points[-1][1]) if points else ""
         series.append(Series(number, run.name if len(runs) > 1 else last, points))
-    return chart(title.replace("VOC_", "VOC "), about, series, x_max=max(run.planned for run in runs), marks=marks)
+    x_max = max(run.planned for run in runs)
+    return chart(title.replace("VOC_", "VOC "), about, series, x_max=x_max, marks=marks, level=level)
 
 
 def _logged(name: str) -> Callable[[RunFacts], list[Point]]:
@@ -111,7 +114,7 @@ def _measured(name: str) -> Callable[[RunFacts], list[Point]]:
     ]
 
 
-def _teacher(runs: Sequence[RunFacts]) -> Marks:
+def teacher_marks(runs: Sequence[RunFacts]) -> Marks:
     """Where the teacher is asked for the first time, and from where on it is trusted."""
     asked = [run for run in runs if run.method.asks_teacher(1.0)]
     marks = {round(run.method.start * run.planned): "teacher asked" for run in asked}

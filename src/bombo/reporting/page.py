@@ -10,10 +10,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bombo.engine.ladder import ORACLE, SKIP
-from bombo.reporting import learning, pictures, tables
+from bombo.reporting import learning, pictures, pseudo_labels, tables
 from bombo.reporting.charts import HEIGHT, WIDTH
 from bombo.reporting.gather import AblationFacts, RunFacts
 from bombo.reporting.words import count, percent
+from bombo.wording import counted
 
 KINDS = {"boxes": "boxes only", "masks": "masks only", "both": "both", "none": "neither"}
 _MANY_CLASSES = 16  # from here on a confusion matrix is folded away
@@ -52,6 +53,11 @@ def render(
             figures=learning.figures(runs),
             losses=learning.losses(runs),
             spoken_for=learning.spoken_for(runs),
+            rightness=pseudo_labels.rightness(runs),
+            rightness_table=pseudo_labels.table(runs),
+            rightness_on=pseudo_labels.measured_on(runs),
+            rightness_unknown=pseudo_labels.unmeasured(runs),
+            strips=[(i, run, drawn) for i, run in enumerate(runs) if (drawn := pseudo_labels.strips(run))],
             learning_rate=learning.learning_rate(runs),
             class_table=tables.class_table(runs),
             curves=learning.precision_recall(runs),
@@ -141,7 +147,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "count": count}
+    environment.filters |= {"percent": percent, "count": count, "counted": counted}
     return environment
 
 
