@@ -178,8 +178,8 @@ def _means(arms: Mapping[str, Any], classes: Mapping[str, Mapping[str, float]]) 
 
 
 def _cost(runs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    values = {name: [_number(run["cost"][name]) for run in runs] for name in COSTS}
-    return {name: max(own) if name == "memory" else fmean(own) for name, own in values.items()}
+    measured = {name: [value for run in runs if (value := run["cost"][name]) is not None] for name in COSTS}
+    return {name: (max if name == "memory" else fmean)(own) if own else _NAN for name, own in measured.items()}
 
 
 def _figure(run: Mapping[str, Any], figures: Mapping[str, float | None], name: str) -> float:
