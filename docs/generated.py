@@ -26,8 +26,15 @@ def findings() -> str:
     modules = [importlib.import_module(f"bombo.checks.{info.name}") for info in pkgutil.iter_modules(checks.__path__)]
     known = {value.code: value for module in modules for value in vars(module).values() if isinstance(value, Defect)}
     rows = sorted(known.values(), key=lambda defect: (SEVERITIES.index(defect.severity), defect.code))
-    lines = [f"| {defect.severity} | `{defect.code}` | {_cell(defect.many)} | {_cell(defect.fix)} |" for defect in rows]
-    return "\n".join(["| severity | code | found | fix |", "|---|---|---|---|", *lines])
+    lines = [
+        f"| {defect.severity} | `{defect.code}` | {_cell(defect.many)} | {_cell(defect.fix)} | {_command_of(defect)} |"
+        for defect in rows
+    ]
+    return "\n".join(["| severity | code | found | fix | command |", "|---|---|---|---|---|", *lines])
+
+
+def _command_of(defect: Defect) -> str:
+    return next((f"`{flag}`" for flag in ("--repair", "--out") if flag in defect.command), "")
 
 
 def commands() -> str:

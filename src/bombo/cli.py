@@ -33,6 +33,7 @@ from bombo.engine import (
 from bombo.engine.settings import TrainSettings
 from bombo.errors import BomboError, ConfigError
 from bombo.sharing import hub
+from bombo.wording import counted
 
 app = typer.Typer(
     name="bombo",
@@ -171,7 +172,9 @@ def _predict(given: dict[str, Any], as_json: AsJson = False) -> None:
         out = given.get("out", predict.OUT)
         names = ("overlays", "masks", "predictions.json", "skipped.json")
         wrote = "   ".join(str(out / name) for name in names if (out / name).exists())
-        _show(entries if as_json else f"{len(entries):,} detections\nwrote     {wrote}")
+        least = given.get("min_score", predict.MIN_SCORE)
+        found = f"{counted(len(entries), 'detection')} from a score of {least:g} on (--min-score)"
+        _show(entries if as_json else f"{found}\nwrote     {wrote}")
 
 
 @_command(
@@ -203,7 +206,8 @@ def _split(given: dict[str, Any], as_json: AsJson = False) -> None:
 @_command(
     convert.convert,
     epilog="Boxes of masks: `bombo convert street.yaml street_boxes.json --boxes-from-masks --model runs/street-1`\n\n"
-    "Masks of boxes: `bombo convert pets.yaml pets_masks --to folder --masks-from-boxes grabcut`",
+    "Masks of boxes: `bombo convert pets.yaml pets_masks --to folder --masks-from-boxes grabcut`\n\n"
+    "Mended, as far as a command can: `bombo convert pets.yaml pets-fixed --to coco --repair`",
 )
 def _convert(given: dict[str, Any], as_json: AsJson = False) -> None:
     """Convert between VOC, COCO, YOLO and folders of masks, and tell what is lost on the way.

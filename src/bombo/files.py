@@ -65,14 +65,15 @@ def appearing_folder(path: Path) -> Iterator[Path]:
     Raises:
         BomboError: It cannot be written, or `path` is there and not empty.
     """
-    hidden = path.absolute().parent / f".{uuid.uuid4().hex}.tmp"
+    place = path.resolve()  # a link stays, and what it leads to is filled
+    hidden = place.parent / f".{uuid.uuid4().hex}.tmp"
     try:
-        folder = hidden / path.absolute().name
+        folder = hidden / place.name
         folder.mkdir(parents=True)
         yield folder
-        if path.exists():
-            path.rmdir()
-        folder.rename(path)
+        if place.exists():
+            place.rmdir()
+        folder.rename(place)
     except OSError as error:
         fix = "make room or check the permissions there, or write to another folder"
         raise BomboError(f"cannot be written ({error.strerror or error})", where=str(path), fix=fix) from error

@@ -169,6 +169,34 @@ def test_bad_content_names_file_and_annotation(
     assert caught.value.fix
 
 
+@pytest.mark.parametrize(
+    ("folder", "annotations", "images"),
+    [
+        pytest.param("", "instances.json", ".", id="root"),
+        pytest.param("train", "train/instances.json", "train", id="the JSON's folder"),
+        pytest.param("images/default", "annotations/instances_default.json", "images/default", id="a subset"),
+        pytest.param("val2017", "annotations/instances_val2017.json", "val2017", id="a subset under root"),
+    ],
+)
+def test_images_elsewhere_are_found_for_the_message(
+    tmp_path: Path, content: dict[str, Any], folder: str, annotations: str, images: str
+) -> None:
+    for place in ("images", "annotations", folder):
+        (tmp_path / place).mkdir(exist_ok=True)
+    (tmp_path / "train").mkdir(exist_ok=True)
+    Image.new("RGB", (10, 8)).save(tmp_path / folder / "a.jpg")
+    (tmp_path / annotations).write_text(json.dumps(content))
+    source = CocoSource.model_validate({"format": "coco", "root": tmp_path, "annotations": annotations, "use": "boxes"})
+    found, lost = Problems(), Problems()
+    assert not coco.read(source, PETS, found)
+    there, nowhere = found.errors
+    assert there.fix == f"the JSON's names start at {tmp_path / folder}: write `images: {images}`"
+    assert nowhere.fix is not None
+    assert "restore it" in nowhere.fix
+    mended = source.model_copy(update={"images": tmp_path / images})
+    assert [record.image for record in coco.read(mended, PETS, lost)] == [tmp_path / folder / "a.jpg"]
+
+
 def test_broken_json_names_the_line(tmp_path: Path, content: dict[str, Any]) -> None:
     read(tmp_path, content)
     (tmp_path / "instances.json").write_text('{"images":\n [,]}')

@@ -4,6 +4,7 @@ import json
 import pickle
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,6 +53,22 @@ ALL = "train:\n" + "".join(f"  - {source}\n" for source in SOURCES.values())
 def load(root: Path, text: str) -> DataFile:
     (root / "pets.yaml").write_text(text)
     return load_data_file(root / "pets.yaml")
+
+
+FOLDERS = {
+    "check": ["check", "."],
+    "train": ["train", "--data", "."],
+    "split": ["split", ".", "--out", "new"],
+    "a configuration": ["train", "--data", "pets.yaml", "--config", "."],
+    "a ladder": ["ablate", "--data", "pets.yaml", "--ladder", "."],
+}
+
+
+@pytest.mark.parametrize("words", FOLDERS.values(), ids=FOLDERS)
+def test_a_folder_is_no_file(words: list[str], bombo_command: Any) -> None:
+    ended = bombo_command(*words)
+    assert ended.code == 2
+    assert ended.err.startswith("bombo: .: is a folder, where a YAML file is expected\n  fix: give the file;")
 
 
 def test_sources_meet_by_name(root: Path) -> None:

@@ -11,10 +11,12 @@ import pytest
 import yaml
 from documented import SMALL, blocks
 from PIL import Image
+from tool_exports import write_exports
 
 import bombo
 
 _COLOURS = np.array([[90, 140, 220], [200, 120, 40], [60, 50, 50], [60, 160, 60]], dtype=np.int64)
+_NAMES = {1: "cat", 2: "dog"}
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +28,9 @@ def _pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _folder(root / "fieldwork", rng)
     _voc(root / "VOC2012", rng)
     _yolo(root / "farm", rng)
+    _coco(root / "team1", rng, "all.json")
+    _coco(root / "team2", rng, "dogs.json", {2: "dog"})
+    write_exports(root)
     shutil.copy(root / "photos" / "images" / "0.jpg", root / "photo.jpg")
     bombo.train(data=root / "pets.yaml", out=root / "runs" / "pets-1", **SMALL)
     return root
@@ -44,7 +49,7 @@ def _data_files(root: Path) -> None:
     (data_file,) = blocks("README.md", "yaml")
     (root / "pets.yaml").write_text(data_file.text)
     (root / "small.yaml").write_text(yaml.safe_dump(SMALL))
-    both = "{format: voc, root: VOC2012, list: val, use: both}"
+    both = "{format: voc, root: VOC2012, list: Segmentation/val, use: both}"
     (root / "full.yaml").write_text(f"classes: [cat, dog]\ntrain:\n  - {both}\nval:\n  - {both}\n")
     (root / "my_boxes.txt").write_text("a\n")
     (root / "my_masks.txt").write_text("b\n")
@@ -62,7 +67,7 @@ def _picture(path: Path, rng: np.random.Generator) -> np.ndarray:
     return mask
 
 
-def _coco(root: Path, rng: np.random.Generator) -> None:
+def _coco(root: Path, rng: np.random.Generator, file: str = "boxes.json", names: dict[int, str] = _NAMES) -> None:
     images, annotations = [], []
     for index in range(4):
         mask = _picture(root / "images" / f"{index}.jpg", rng)
@@ -78,9 +83,10 @@ def _coco(root: Path, rng: np.random.Generator) -> None:
                 "segmentation": [[20, 10, 50, 10, 50, 40, 20, 40]],
             }
         )
-    categories = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
-    content = {"images": images, "annotations": annotations, "categories": categories}
-    (root / "boxes.json").write_text(json.dumps(content))
+    categories = [{"id": number, "name": name} for number, name in names.items()]
+    known = [annotation for annotation in annotations if annotation["category_id"] in names]
+    content = {"images": images, "annotations": known, "categories": categories}
+    (root / file).write_text(json.dumps(content))
 
 
 def _folder(root: Path, rng: np.random.Generator) -> None:
@@ -88,17 +94,22 @@ def _folder(root: Path, rng: np.random.Generator) -> None:
     for index in range(4):
         mask = _picture(root / "images" / f"{index}.jpg", rng)
         Image.fromarray(mask).save(root / "masks" / f"{index}.png")
+    (root / "train.txt").write_text("0\n1\n2\n")
+    (root / "val.txt").write_text("3\n")
 
 
 def _voc(root: Path, rng: np.random.Generator) -> None:
-    for folder in ("Annotations", "SegmentationClass", "ImageSets/Main"):
+    for folder in ("Annotations", "SegmentationClass"):
         (root / folder).mkdir(parents=True)
-    (root / "ImageSets/Main/val.txt").write_text("a\nb\n")
-    for name in "ab":
+    for folder, names in {"Layout": "c", "Main": "abc", "Segmentation": "ab"}.items():  # only these have masks
+        (root / "ImageSets" / folder).mkdir(parents=True)
+        (root / "ImageSets" / folder / "val.txt").write_text("\n".join(names) + "\n")
+    for name in "abc":
         mask = _picture(root / "JPEGImages" / f"{name}.jpg", rng)
         value, word = {1: (8, "cat"), 2: (12, "dog")}[int(mask[20, 30])]
         values = np.where(np.isin(mask, (1, 2)), value, 0).astype(np.uint8)
-        Image.fromarray(values).save(root / "SegmentationClass" / f"{name}.png")
+        if name != "c":
+            Image.fromarray(values).save(root / "SegmentationClass" / f"{name}.png")
         (root / "Annotations" / f"{name}.xml").write_text(
             "<annotation><size><width>64</width><height>48</height></size><object>"
             f"<name>{word}</name><bndbox><xmin>21</xmin><ymin>11</ymin><xmax>50</xmax><ymax>40</ymax></bndbox>"

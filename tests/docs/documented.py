@@ -21,7 +21,7 @@ SMALL = {
     "workers": 0,
 }
 PAGES = ["README.md", *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))]
-_FENCE = re.compile(r'^( *)```(\w*)(?: title="([^"\n]*)")?\n(.*?)^\1```$', re.DOTALL | re.MULTILINE)
+_FENCE = re.compile(r'^( *)```(?:\{\.)?(\w*)(?: title="([^"\n]*)")?\}?\n(.*?)^\1```$', re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,11 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from documented import PAGES, ROOT, SMALL, blocks, typed
+from tool_exports import BOX, NAMES, a_mask
 from typer.testing import CliRunner
 
 import bombo
@@ -19,6 +21,7 @@ from bombo.data.data_file import label_space, load_data_file, read_split
 
 # by test_demo.py, test_ablate_command.py and test_export_command.py in tests/engine: they take their time
 RUN_ELSEWHERE = {"demo", "ablate", "export"}
+TOOLS = "docs/recipes/labelling-tools.md"
 LINKING = [*PAGES, "ARCHITECTURE.md", *(str(page.relative_to(ROOT)) for page in ROOT.glob("benchmarks/**/*.md"))]
 
 
@@ -74,6 +77,22 @@ def test_the_data_files_can_be_read(page: str, pets: Path) -> None:
                 assert read_split(data, split, label_space(data)).records  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("source", re.findall(r"`({format: .+?})`", (ROOT / TOOLS).read_text()))
+def test_the_exports_of_labelling_tools_are_read_by_their_source(source: str, pets: Path) -> None:
+    for block in blocks(TOOLS, "python"):  # they put files where the source looks
+        exec(compile(block.text, TOOLS, "exec"), {})
+    (pets / "tool.yaml").write_text(f"classes: {NAMES}\ntrain:\n  - {source}\n")
+    data = load_data_file(pets / "tool.yaml")
+    cat, dog = read_split(data, "train", label_space(data)).records
+    for label, record in enumerate((cat, dog)):
+        assert record.kind == yaml.safe_load(source)["use"]
+        if record.boxes is not None:
+            np.testing.assert_allclose(record.boxes.boxes, [BOX], atol=1e-3)
+            assert record.boxes.labels.tolist() == [label]
+        if record.mask is not None:
+            np.testing.assert_array_equal(record.mask.load((48, 64)), a_mask(label + 1))
+
+
 @pytest.mark.parametrize("page", pages("python"))
 def test_the_python_works_as_written(page: str, pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train = bombo.train
@@ -85,6 +104,14 @@ def test_the_python_works_as_written(page: str, pets: Path, monkeypatch: pytest.
             exec(code, scope)
             for saved in re.findall(r'\.save\("(.+?)"\)', block.text):
                 assert (pets / saved).is_file()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_shown_on_a_page_are_there(page: str) -> None:
+    text = (ROOT / page).read_text()
+    assert "8 <" not in text, "a formatter broke the line that shows a file; fence it as ```{.py}"
+    for shown in re.findall(r'^-*8<-* *"(.+)"$', text, flags=re.MULTILINE):
+        assert (ROOT / shown).is_file()
 
 
 def test_the_make_targets_exist() -> None:

@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Protocol
+from xml.etree.ElementTree import Element  # trees only: the parser is defusedxml's
 
+from bombo.data.sources import CocoSource
 from bombo.errors import DataError, MissingFileError
 
 Box = tuple[float, float, float, float]
+Content = dict[str, list[dict[str, Any]]]  # `images`, `annotations` and `categories` of an instances JSON
+
+
+class Mend(Protocol):
+    """Mends annotation as it stands in its file, before a reader judges it."""
+
+    def voc(self, annotation: Element, path: Path) -> None:
+        """Mends the objects of an XML in place."""
+
+    def coco(self, content: Content, source: CocoSource) -> Content:
+        """The content of an instances JSON, mended."""
+
+    def yolo(self, rows: Sequence[str], path: Path, size: tuple[int, int]) -> list[str]:
+        """As many rows of a label file, mended; (height, width) of its image."""
 
 
 def read_bytes(path: Path) -> bytes:
@@ -54,7 +72,7 @@ def read_list(path: Path) -> dict[str, int]:
             raise DataError(
                 f"{entry!r} is listed twice, first in line {lines[entry]}",
                 where=f"{path}, line {number}",
-                fix="remove one of the lines",
+                fix="remove this line",
             )
         if entry:
             lines[entry] = number

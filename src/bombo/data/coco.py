@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from bombo.data.annotation_io import clip_box, is_cut, read_list, read_text, require_file
+from bombo.data.annotation_io import Content, Mend, clip_box, is_cut, read_list, read_text, require_file
 from bombo.data.label_space import VOID, VOID_NAMES, LabelSpace
 from bombo.data.masks import Outline, OutlineMask
 from bombo.data.sample import BoxAnnotation, Problems, Record
@@ -35,7 +35,9 @@ def forget_files() -> None:
     _parse.cache_clear()
 
 
-def read(source: CocoSource, space: LabelSpace, problems: Problems, *, partial: bool = False) -> list[Record]:
+def read(
+    source: CocoSource, space: LabelSpace, problems: Problems, *, partial: bool = False, mend: Mend | None = None
+) -> list[Record]:
     """Reads the images of a source; an image without annotations is annotated and empty.
 
     Categories count by name, never by id. Boxes are cut to the image. Crowds keep their class and are flagged; in
@@ -48,12 +50,13 @@ def read(source: CocoSource, space: LabelSpace, problems: Problems, *, partial: 
         problems: Takes the errors of single images and annotations.
         partial: An image with an object without segmentation counts as not annotated for segmentation, instead of
             being an error.
+        mend: Mends what the JSON says.
 
     Raises:
         DataError: The JSON or the list is missing or malformed, or an image id stands twice. Errors of single images
             and annotations go to `problems`.
     """
-    reader = _CocoReader(source, space, partial=partial)
+    reader = _CocoReader(source, space, partial=partial, mend=mend)
     records = []
     for image in reader.listed(problems):
         try:
@@ -64,10 +67,12 @@ def read(source: CocoSource, space: LabelSpace, problems: Problems, *, partial: 
 
 
 class _CocoReader:
-    def __init__(self, source: CocoSource, space: LabelSpace, *, partial: bool = False) -> None:
+    def __init__(
+        self, source: CocoSource, space: LabelSpace, *, partial: bool = False, mend: Mend | None = None
+    ) -> None:
         self.source, self.space, self.path, self.partial = source, space, source.annotations, partial
         self.categories = _categories(source)
-        content = parsed(source)
+        content = parsed(source) if mend is None else mend.coco(parsed(source), source)
         self.images: dict[Any, dict[str, Any]] = {}
         for image in content["images"]:
             number = _id(image, "id", self.path, "an image")
@@ -107,8 +112,7 @@ class _CocoReader:
         if not (isinstance(height, int) and isinstance(width, int) and min(height, width) >= 1):
             raise DataError(f"{width} x {height} is no image size", where=where, fix="write its width and height")
         size = (height, width)
-        path = self.source.images / file_name
-        require_file(path, "the image")
+        path = self._image(file_name)
         items = self.annotations.get(image["id"], [])
         outlines = [self._outline(item, size) for item in items] if self.source.use_masks else None
         boxes = self._boxes(items, size, outlines) if self.source.use_boxes else None
@@ -116,10 +120,24 @@ class _CocoReader:
         mask = None if whole is None else OutlineMask(whole, size, where)
         return Record(path, boxes, mask, Path(file_name).stem, size, where, entry=file_name)
 
+    def _image(self, file_name: str) -> Path:
+        """Path of an image; if it is missing, looks where the tools' exports let file names start."""
+        path, root = self.source.images / file_name, self.source.root
+        if not path.is_file():
+            subset = self.path.stem.removeprefix("instances_")
+            starts = (root, self.path.parent, self.source.images / subset, root / subset)
+            start = next((folder for folder in starts if (folder / file_name).is_file()), None)
+            if start is not None:
+                written = start.relative_to(root) if start.is_relative_to(root) else start
+                require_file(path, "the image", f"the JSON's names start at {start}: write `images: {written}`")
+        require_file(path, "the image")
+        return path
+
     def _boxes(
         self, items: list[dict[str, Any]], size: tuple[int, int], outlines: list[Outline | None] | None
     ) -> BoxAnnotation:
-        boxes, labels, crowd, difficult, areas, kept, cut = [], [], [], [], [], list[Outline | None](), 0
+        boxes, labels, crowd, difficult, areas, kept = [], [], [], [], [], list[Outline | None]()
+        cut = left_out = 0
         for item, outline in zip(items, outlines or [None] * len(items), strict=True):
             name, box = self._name(item), item.get("bbox")
             if not (isinstance(box, list) and len(box) == 4 and all(map(is_number, box))):
@@ -130,7 +148,9 @@ class _CocoReader:
             x1, y1, x2, y2 = clip_box(whole, size, self._place(item))
             cut += is_cut(whole, (x1, y1, x2, y2))
             # void, as `bombo convert` writes it, is no region: its rectangle may hold the whole image
-            label = None if item.get("iscrowd") and name.lower() in VOID_NAMES else self.space.label(name)
+            void = bool(item.get("iscrowd")) and name.lower() in VOID_NAMES
+            label = None if void else self.space.label(name)
+            left_out += label is None and outline is None and not void
             if label is not None:
                 boxes.append((x1, y1, x2, y2))
                 labels.append(label)
@@ -148,6 +168,7 @@ class _CocoReader:
             areas=areas,
             outlines=None if outlines is None else kept,
             cut=cut,
+            left_out=left_out,
         )
 
     def _outline(self, item: dict[str, Any], size: tuple[int, int]) -> Outline | None:
@@ -155,7 +176,7 @@ class _CocoReader:
         if self.partial and not segmentation:
             return None
         value = VOID if crowd and name in self.space.names else self.space.mask_value(name)
-        return Outline(value, _shape(segmentation, size, self._place(item)), crowd, self._place(item))
+        return Outline(value, shape_of(segmentation, size, self._place(item)), crowd, self._place(item))
 
     def _name(self, item: dict[str, Any]) -> str:
         number = item.get("category_id")
@@ -168,8 +189,15 @@ class _CocoReader:
         return f"{self.path}, annotation {item.get('id')}"
 
 
-def _shape(segmentation: Any, size: tuple[int, int], where: str) -> list[np.ndarray] | dict[str, object]:
-    """Checks a segmentation: polygons in float64, or an RLE dictionary as it stands."""
+def shape_of(segmentation: Any, size: tuple[int, int], where: str) -> list[np.ndarray] | dict[str, object]:
+    """Checks a segmentation.
+
+    Returns:
+        Polygons in float64, or an RLE dictionary as it stands.
+
+    Raises:
+        DataError: It is neither.
+    """
     if not segmentation:
         raise DataError(
             "the annotation has no segmentation, its object would become background",
@@ -223,7 +251,7 @@ def _categories(source: CocoSource) -> dict[Any, str]:
     return categories
 
 
-def parsed(source: CocoSource) -> dict[str, list[dict[str, Any]]]:
+def parsed(source: CocoSource) -> Content:
     """The file's `images`, `annotations` and `categories`, as they stand.
 
     Raises:
@@ -233,7 +261,7 @@ def parsed(source: CocoSource) -> dict[str, list[dict[str, Any]]]:
 
 
 @lru_cache(maxsize=4)
-def _parse(path: Path, modified: int) -> dict[str, list[dict[str, Any]]]:
+def _parse(path: Path, modified: int) -> Content:
     """Parses an instances JSON; `modified` makes a changed file another one."""
     try:
         content = json.loads(read_text(path))

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from bombo.data import coco, folder, voc, yolo
+from bombo.data.annotation_io import Mend
 from bombo.data.label_space import BACKGROUND_NAMES, VOID_NAMES, LabelSpace
 from bombo.data.labelled import as_labelled, labelled_classes
 from bombo.data.sample import Problems, Record
@@ -60,16 +61,16 @@ class DataFile(BaseModel):
     train: list[Source] = Field(min_length=1, description="list the sources to learn from")
     val: list[Source] = []
     test: list[Source] = []
-    _yaml: YamlFile = PrivateAttr()
+    _yaml: YamlFile | None = PrivateAttr(None)
 
     @property
     def path(self) -> Path:
-        """Where the data file lies."""
-        return self._yaml.path
+        """Where the data file lies; the root of its first source, if it is no file."""
+        return self.train[0].root if self._yaml is None else self._yaml.path
 
     def where(self, *keys: object) -> str:
         """Names a place in the file, `pets.yaml, line 7, train[1].use`."""
-        return self._yaml.where(*keys)
+        return str(self.path) if self._yaml is None else self._yaml.where(*keys)
 
 
 def load_data_file(path: Path) -> DataFile:
@@ -118,6 +119,7 @@ def read_split(
     skip_bad: bool = False,
     partial: bool = False,
     as_annotated: bool = False,
+    mend: Mend | None = None,
 ) -> DataSet:
     """Reads what the sources of one split know of their images. No pixel is decoded yet.
 
@@ -129,6 +131,7 @@ def read_split(
         partial: What an image lacks (a mask, a label file, the outline of an object) counts as not annotated, instead
             of being an error; an image without any annotation still is one.
         as_annotated: Also give what is marked of classes that were not looked for; otherwise it is taken back.
+        mend: Mends what the files of boxes say, before it is judged.
 
     Raises:
         ConfigError: The data file has no sources for this split.
@@ -140,7 +143,7 @@ def read_split(
         raise ConfigError(f"there are no sources for `{split}`", where=str(data.path), fix=fix)
     problems = Problems()
     try:
-        parts = [read_source(source, split, space, problems, partial=partial) for source in sources]
+        parts = [read_source(source, split, space, problems, partial=partial, mend=mend) for source in sources]
     finally:
         coco.forget_files()
     records = _with_distinct_names(parts)
@@ -168,23 +171,31 @@ def class_names(source: Source) -> list[str]:
 
 
 def read_source(
-    source: Source, split: Split, space: LabelSpace, problems: Problems, *, partial: bool = False
+    source: Source,
+    split: Split,
+    space: LabelSpace,
+    problems: Problems,
+    *,
+    partial: bool = False,
+    mend: Mend | None = None,
 ) -> list[Record]:
     """Reads the images of one source as annotated; errors of single images go to `problems`, others are raised."""
-    records = _read(source, split, space, problems, partial)
+    records = _read(source, split, space, problems, partial, mend)
     names = class_names(source) if source.labelled_classes is None else source.labelled_classes
     labelled = labelled_classes(names, space, masks=source.use_masks)
     return records if labelled is None else [replace(record, labelled=labelled) for record in records]
 
 
-def _read(source: Source, split: Split, space: LabelSpace, problems: Problems, partial: bool) -> list[Record]:
+def _read(
+    source: Source, split: Split, space: LabelSpace, problems: Problems, partial: bool, mend: Mend | None
+) -> list[Record]:
     match source:
         case VocSource():
-            return voc.read(source, space, problems, partial=partial)
+            return voc.read(source, space, problems, partial=partial, mend=mend)
         case CocoSource():
-            return coco.read(source, space, problems, partial=partial)
+            return coco.read(source, space, problems, partial=partial, mend=mend)
         case YoloSource():
-            return yolo.read(source, space, problems, split, partial=partial)
+            return yolo.read(source, space, problems, split, partial=partial, mend=mend)
         case FolderSource():
             return folder.read(source, space, problems)
 

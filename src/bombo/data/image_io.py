@@ -30,6 +30,17 @@ def read_image(path: Path) -> np.ndarray:
         return as_rgb(image)
 
 
+def read_as_stored(path: Path) -> np.ndarray:
+    """Reads an image as `read_image` does, but without its EXIF orientation.
+
+    Raises:
+        DataError: The file is missing, truncated or no image.
+    """
+    with _opened(path) as image:
+        image.getexif().pop(_ORIENTATION, None)
+        return as_rgb(image)
+
+
 def as_rgb(image: Image.Image) -> np.ndarray:
     """Brings an image of any mode to RGB.
 

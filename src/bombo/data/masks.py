@@ -55,15 +55,22 @@ class MaskCodes:
             packed = sorted(named)
             self._of_colour = np.array(packed), np.array([named[colour] for colour in packed], np.int16)
 
-    def translate(self, pixels: np.ndarray, where: str) -> np.ndarray:
+    def translate(self, pixels: np.ndarray, where: str, *, unnamed_is_void: bool = False) -> np.ndarray:
         """Maps stored pixels (H, W) or (H, W, 3) uint8 to the label space's mask values (H, W) uint8.
+
+        Args:
+            pixels: As stored.
+            where: The file.
+            unnamed_is_void: What has no name is void, instead of being an error.
 
         Raises:
             DataError: The file holds values where colours are expected or the reverse, or something without a name.
         """
         mapped = self._translate_values(pixels, where) if pixels.ndim == 2 else self._translate_colours(pixels, where)
         unknown = mapped == _NO_CLASS
-        if unknown.any():
+        if unnamed_is_void:
+            mapped = np.where(unknown, VOID, mapped)
+        elif unknown.any():
             stored = np.unique(pixels[unknown], axis=0)
             shown = ", ".join(str(value) for value in stored[:4].tolist()) + (", ..." if len(stored) > 4 else "")
             kind = "value" if pixels.ndim == 2 else "colour"

@@ -44,6 +44,7 @@ class BoxAnnotation:
         areas: (N,) float32 object area in pixels, as COCO's size classes use it; box area where none is known.
         outlines: N outlines, None for an object without; empty where the source was read without its masks.
         cut: How many boxes reached outside their image and were cut to it.
+        left_out: How many were of stuff or of no class, with no outline that a mask shows.
     """
 
     boxes: np.ndarray
@@ -53,6 +54,7 @@ class BoxAnnotation:
     areas: np.ndarray
     outlines: tuple[Outline | None, ...] = ()
     cut: int = 0
+    left_out: int = 0
 
     @classmethod
     def build(
@@ -65,6 +67,7 @@ class BoxAnnotation:
         areas: list[float] | None = None,
         outlines: list[Outline | None] | None = None,
         cut: int = 0,
+        left_out: int = 0,
     ) -> BoxAnnotation:
         """Makes the arrays from lists; flags default to False and areas to the boxes' areas."""
         array = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)
@@ -77,6 +80,7 @@ class BoxAnnotation:
             np.asarray(areas, dtype=np.float32) if areas is not None else box_areas,
             tuple(outlines or ()),
             cut,
+            left_out,
         )
 
     def __len__(self) -> int:

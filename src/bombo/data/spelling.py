@@ -74,9 +74,14 @@ def mask_png(values: np.ndarray, *, palette: bool = True) -> bytes:
 
 def yolo_box(label: int, box: Box, size: tuple[int, int]) -> str:
     """A row `class cx cy width height` in shares of the image's sides, of an xyxy box in its pixels."""
+    return yolo_row(label, yolo_numbers(box, size))
+
+
+def yolo_numbers(box: Box, size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """cx, cy, width, height in shares of the image's sides (height, width), of an xyxy box in its pixels."""
     height, width = size
     x1, y1, x2, y2 = (float(edge) / side for edge, side in zip(box, (width, height) * 2, strict=True))
-    return yolo_row(label, ((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1))
+    return (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1
 
 
 def yolo_row(label: int, numbers: Iterable[float]) -> str:

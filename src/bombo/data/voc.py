@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element, ParseError, TreeBuilder  # trees only
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
-from bombo.data.annotation_io import Box, clip_box, is_cut, read_bytes, read_list, read_text, require_file
+from bombo.data.annotation_io import Box, Mend, clip_box, is_cut, read_bytes, read_list, read_text, require_file
 from bombo.data.label_space import BACKGROUND_NAMES, LabelSpace
 from bombo.data.masks import Colour, MaskCodes, MaskFile
 from bombo.data.sample import BoxAnnotation, Problems, Record
@@ -36,7 +36,9 @@ def class_names(source: VocSource) -> list[str]:
     return source.names or list(_label_map(source)) or VOC_CLASSES
 
 
-def read(source: VocSource, space: LabelSpace, problems: Problems, *, partial: bool = False) -> list[Record]:
+def read(
+    source: VocSource, space: LabelSpace, problems: Problems, *, partial: bool = False, mend: Mend | None = None
+) -> list[Record]:
     """Reads the images of a source; masks are decoded later.
 
     Coordinates of VOC count pixels from 1 and include the last one, so the box's edges are (xmin - 1, ymin - 1, xmax,
@@ -49,11 +51,12 @@ def read(source: VocSource, space: LabelSpace, problems: Problems, *, partial: b
         problems: Takes the errors of single images.
         partial: An image without an XML or without a mask counts as not annotated for that task, instead of being an
             error; one without both still is.
+        mend: Mends what the XML files say.
 
     Raises:
         DataError: The list or `labelmap.txt` is missing or malformed. Errors of single images go to `problems`.
     """
-    reader = VocReader(source, space, partial=partial)
+    reader = VocReader(source, space, partial=partial, mend=mend)
     records = []
     for name, where in reader.listed():
         try:
@@ -66,8 +69,10 @@ def read(source: VocSource, space: LabelSpace, problems: Problems, *, partial: b
 class VocReader:
     """Reads the images of one source, one at a time."""
 
-    def __init__(self, source: VocSource, space: LabelSpace, *, partial: bool = False) -> None:
-        self.source, self.space, self.known, self.partial = source, space, class_names(source), partial
+    def __init__(
+        self, source: VocSource, space: LabelSpace, *, partial: bool = False, mend: Mend | None = None
+    ) -> None:
+        self.source, self.space, self.known, self.partial, self.mend = source, space, class_names(source), partial, mend
         colours = {colour: name for name, colour in _label_map(source).items()}
         self.codes = MaskCodes(
             space,
@@ -130,8 +135,10 @@ class VocReader:
 
     def _boxes(self, path: Path) -> tuple[tuple[int, int], BoxAnnotation]:
         annotation = parse(path)
+        if self.mend is not None:
+            self.mend.voc(annotation, path)
         size = _size(annotation, path)
-        boxes, labels, difficult, cut = [], [], [], 0
+        boxes, labels, difficult, cut, left_out = [], [], [], 0, 0
         for item in annotation.findall("object"):
             name = _text(item, "name", path)
             if name not in self.known:
@@ -144,11 +151,12 @@ class VocReader:
             box = clip_box(whole, size, place_of(item.find("bndbox"), path))
             cut += is_cut(whole, box)
             label = self.space.label(name)
+            left_out += label is None
             if label is not None:
                 boxes.append(box)
                 labels.append(label)
                 difficult.append(item.findtext("difficult", "0").strip() == "1")
-        return size, BoxAnnotation.build(boxes, labels, difficult=difficult, cut=cut)
+        return size, BoxAnnotation.build(boxes, labels, difficult=difficult, cut=cut, left_out=left_out)
 
 
 def _box(item: Element, path: Path) -> Box:

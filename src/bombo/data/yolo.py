@@ -10,7 +10,7 @@ from typing import Literal, cast
 
 import numpy as np
 
-from bombo.data.annotation_io import Box, clip_box, is_cut, read_list, read_text, require_file
+from bombo.data.annotation_io import Box, Mend, clip_box, is_cut, read_list, read_text, require_file
 from bombo.data.image_io import IMAGE_SUFFIXES, image_size
 from bombo.data.label_space import VOID, LabelSpace
 from bombo.data.masks import MaskCodes, MaskFile, Outline, OutlineMask
@@ -40,6 +40,7 @@ def read(
     split: Literal["train", "val", "test"],
     *,
     partial: bool = False,
+    mend: Mend | None = None,
 ) -> list[Record]:
     """Reads the images of a source; masks are painted or decoded later.
 
@@ -54,12 +55,13 @@ def read(
         split: Key of the YAML to read where the source names none.
         partial: An image without a label file, without a mask file or with a box row among its polygons counts as not
             annotated for that task, instead of being an error; one that is then annotated for none still is.
+        mend: Mends what the label files say.
 
     Raises:
         ConfigError: The YAML is missing or malformed.
         DataError: The split's folder or list is missing or empty.
     """
-    reader = YoloReader(source, space, partial=partial)
+    reader = YoloReader(source, space, partial=partial, mend=mend)
     records = []
     for image in reader.listed(source.split or split):
         try:
@@ -72,8 +74,10 @@ def read(
 class YoloReader:
     """Reads the images of one source, one at a time."""
 
-    def __init__(self, source: YoloSource, space: LabelSpace, *, partial: bool = False) -> None:
-        self.source, self.space, self.partial = source, space, partial
+    def __init__(
+        self, source: YoloSource, space: LabelSpace, *, partial: bool = False, mend: Mend | None = None
+    ) -> None:
+        self.source, self.space, self.partial, self.mend = source, space, partial, mend
         self.yaml = YamlFile(source.yaml)
         self.names = _names(self.yaml)
         masks_dir = self.yaml.content.get("masks_dir")
@@ -83,9 +87,16 @@ class YoloReader:
             values={index: name for index, name in self.names.items() if index < VOID},
             fix=f"values are class indices and 255 void: repair the mask, or complete `names` in {source.yaml}",
         )
+        self.base = self._base()
+
+    def _base(self) -> Path:
+        beside, path = self.source.yaml.parent, str(self.yaml.content.get("path") or "")
+        if Path(path).is_absolute():  # stays as it was when a data set is copied or moved
+            entries = [str(e) for split in ("train", "val", "test") for e in _listed(self.yaml.content.get(split))]
+            if entries and all((beside / entry).exists() for entry in entries):
+                return beside
         # `path` may be a name inside Ultralytics' own data folder; the files are then where the user said
-        base = source.yaml.parent / str(self.yaml.content.get("path") or "")
-        self.base = base if base.is_dir() else source.root
+        return beside / path if (beside / path).is_dir() else self.source.root
 
     def listed(self, split: str) -> list[Path]:
         """Paths of the images of a split, or of the source's list."""
@@ -96,7 +107,7 @@ class YoloReader:
             fix = "add it, or choose another with `split:`"
             raise ConfigError(f"there is no `{split}`", where=str(self.source.yaml), fix=fix)
         images: list[Path] = []
-        for entry in entries if isinstance(entries, list) else [entries]:
+        for entry in _listed(entries):
             place = self._place_of(str(entry))
             if place.is_dir():
                 files = sorted(path for path in place.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
@@ -145,7 +156,7 @@ class YoloReader:
                 if not self.partial:
                     raise
         if (self.source.use_boxes or paint) and (label_file.is_file() or not (self.partial and mask is not None)):
-            rows = self._rows(label_file)
+            rows = self._rows(label_file, size)
             outlines = self._outlines(rows, size) if self.source.use_masks else None
             boxes = self._boxes(rows, size, outlines) if self.source.use_boxes else None
             if paint:
@@ -157,11 +168,14 @@ class YoloReader:
         """Where the rows of an image stand, whether the file is there or not."""
         return _parallel(image, "labels").with_suffix(".txt")
 
-    def _rows(self, path: Path) -> list[Row]:
+    def _rows(self, path: Path, size: tuple[int, int]) -> list[Row]:
         """(place, class name, normalised numbers) of every row."""
         require_file(path, "the label file", "create an empty .txt if there is nothing in the image")
+        texts = read_text(path).splitlines()
+        if self.mend is not None:
+            texts = self.mend.yolo(texts, path, size)
         rows = []
-        for number, text in enumerate(read_text(path).splitlines(), start=1):
+        for number, text in enumerate(texts, start=1):
             if text.strip():
                 place = f"{path}, line {number}"
                 rows.append((place, *self._row(text.split(), place)))
@@ -186,19 +200,21 @@ class YoloReader:
         return self.names[int(numbers[0])], np.array(numbers[1:])
 
     def _boxes(self, rows: list[Row], size: tuple[int, int], outlines: list[Outline | None] | None) -> BoxAnnotation:
-        boxes, labels, areas, kept, cut = [], [], [], list[Outline | None](), 0
+        boxes, labels, areas, kept, cut, left_out = [], [], [], list[Outline | None](), 0, 0
         for (place, name, numbers), outline in zip(rows, outlines or [None] * len(rows), strict=True):
             whole = _extent(numbers, size)
             box = clip_box(whole, size, place)
             cut += is_cut(whole, box)
             label = self.space.label(name)
+            left_out += label is None and outline is None
             if label is not None:
                 boxes.append(box)
                 labels.append(label)
                 kept.append(outline)
                 box_area = (box[2] - box[0]) * (box[3] - box[1])
                 areas.append(box_area if len(numbers) == 4 else _polygon_area(numbers, size))
-        return BoxAnnotation.build(boxes, labels, areas=areas, outlines=None if outlines is None else kept, cut=cut)
+        known = None if outlines is None else kept
+        return BoxAnnotation.build(boxes, labels, areas=areas, outlines=known, cut=cut, left_out=left_out)
 
     def _outlines(self, rows: list[Row], size: tuple[int, int]) -> list[Outline | None]:
         """The polygon of every row, None for a row that is a box."""
@@ -220,6 +236,10 @@ class YoloReader:
             place = rows[outlines.index(None)][0]
             raise DataError("this row is a box, and a box is no mask", where=place, fix=fix)
         return OutlineMask(whole, size, where)
+
+
+def _listed(entries: object) -> list[object]:
+    return entries if isinstance(entries, list) else [entries] if entries else []
 
 
 def _extent(numbers: np.ndarray, size: tuple[int, int]) -> Box:

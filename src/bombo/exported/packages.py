@@ -17,4 +17,5 @@ def needed(name: str) -> ModuleType:
     try:
         return import_module(name)
     except ImportError as error:
-        raise ConfigError(f"ONNX files need the package `{name}` ({error})", fix="pip install 'bombo[onnx]'") from None
+        fix = "pip install '.[onnx]' in BoMBo's folder"
+        raise ConfigError(f"ONNX files need the package `{name}` ({error})", fix=fix) from None
