@@ -15,7 +15,7 @@ from PIL import Image
 
 from bombo.conversion.annotated import AnnotatedImage, AnnotatedObject
 from bombo.conversion.losses import Losses
-from bombo.conversion.placing import left_in
+from bombo.conversion.placing import left_in, linked
 from bombo.conversion.to_coco import write_coco
 from bombo.conversion.to_folder import write_folder
 from bombo.conversion.to_voc import whole_pixels, write_voc
@@ -96,6 +96,26 @@ def test_rounded_boxes_are_near_and_never_empty(box: tuple[float, float, float, 
     assert np.abs(np.subtract((x1, y1, x2, y2), box)).max() <= 1
     if min(box[2] - box[0], box[3] - box[1]) >= 1:
         assert np.abs(np.subtract((x1, y1, x2, y2), box)).max() <= 0.5
+
+
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("kind", ["png", "gif"])
+def test_no_image_is_written_over_another(
+    tmp_path: Path, links: bool, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(self: Path, target: Path) -> None:
+        raise PermissionError
+
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", no_links)
+    for name, shade in (("a.png", 50), (f"b.{kind}", 200)):
+        Image.new("L", (8, 8), shade).save(tmp_path / name)
+    before = (tmp_path / "a.png").read_bytes()
+    place = linked(tmp_path / "out", (".png",), Losses())
+    assert place(AnnotatedImage(tmp_path / "a.png", (8, 8), "one", None, None)) == "one.png"
+    with pytest.raises(FileExistsError):
+        place(AnnotatedImage(tmp_path / f"b.{kind}", (8, 8), "one", None, None))
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "out/one.png").read_bytes() == before
 
 
 @pytest.mark.parametrize("name", [*WRITERS, "folder"])

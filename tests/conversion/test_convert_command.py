@@ -273,7 +273,7 @@ class TestSlips:
         assert [path.name for path in tmp_path.iterdir()] == ["in"]
         ended = bombo_command("convert", file, tmp_path / "out", "--skip-bad", to="voc")
         assert ended.code == 0
-        assert lines(ended.out)["skipped"].startswith("1 files that cannot be used")
+        assert lines(ended.out)["skipped"].startswith("1 file that cannot be used")
         report = json.loads((tmp_path / "out/conversion.json").read_text())
         assert list(report["skipped"]) == [str(tmp_path / "in/masks/b.png")]
         assert (report["lossless"], list(content(tmp_path / "out/data.yaml"))) == (False, ["a"])

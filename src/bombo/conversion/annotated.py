@@ -47,6 +47,7 @@ class AnnotatedImage:
         objects: None = not annotated for detection; none at all = annotated, and there is nothing.
         mask: (H, W) uint8, class index + 1, 0 background, 255 void; None = not annotated for segmentation, or said by
             the outlines of the objects.
+        pixels: (H, W, 3) uint8 to be saved in place of the file; None = the file serves.
     """
 
     image: Path
@@ -54,3 +55,4 @@ class AnnotatedImage:
     name: str
     objects: tuple[AnnotatedObject, ...] | None
     mask: np.ndarray | None
+    pixels: np.ndarray | None = None

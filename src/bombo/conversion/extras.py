@@ -13,7 +13,7 @@ from bombo.data.voc import parse
 
 _KNOWN = {
     "images": {"id", "file_name", "width", "height"},
-    "annotations": {"id", "image_id", "category_id", "bbox", "area", "iscrowd", "ignore", "segmentation", "score"},
+    "annotations": {"id", "image_id", "category_id", "bbox", "area", "iscrowd", "ignore", "segmentation"},
     "categories": {"id", "name"},
 }
 
@@ -50,7 +50,20 @@ def note_voc(record: Record, losses: Losses) -> None:
     losses.change(
         "`occluded` of objects not carried over", record.name, sum(_text(o, "occluded") == "1" for o in objects)
     )
-    losses.change("parts of objects not carried over", record.name, sum(o.find("part") is not None for o in objects))
+    for tag, what in (("part", "parts"), ("actions", "`actions`")):
+        count = sum(item.find(tag) is not None for item in objects)
+        losses.change(f"{what} of objects not carried over", record.name, count)
+    told = sum(_text(item, "truncated") == str(int(not _touches_the_edge(item, record))) for item in objects)
+    losses.change("`truncated` of objects not carried over: a box at the image's edge says it", record.name, told)
+
+
+def _touches_the_edge(item: Element, record: Record) -> bool:
+    assert record.size is not None
+    try:
+        x1, y1, x2, y2 = (float(_text(item, f"bndbox/{tag}")) for tag in ("xmin", "ymin", "xmax", "ymax"))
+    except ValueError:  # to be mended
+        return False
+    return min(x1, y1) <= 1 or x2 >= record.size[1] or y2 >= record.size[0]
 
 
 def _text(item: Element, tag: str) -> str:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from bombo.conversion.annotated import AnnotatedImage
@@ -28,12 +29,16 @@ def linked(folder: Path, suffixes: Collection[str], losses: Losses) -> Place:
 
     def place(image: AnnotatedImage) -> str:
         suffix = image.image.suffix.lower()
-        if suffix in suffixes:
+        if image.pixels is not None:
+            target = folder / f"{image.name}.png"
+            _save(image.pixels, target)
+            losses.change("images saved upright, as PNG without an EXIF orientation", image.name)
+        elif suffix in suffixes:
             target = folder / f"{image.name}{suffix}"
             _link(image.image.resolve(), target)
         else:
             target = folder / f"{image.name}.png"
-            Image.fromarray(read_image(image.image)).save(target)
+            _save(read_image(image.image), target)
             losses.change(f"images saved as PNG, since readers of this format know no {suffix}", image.name)
         return target.name
 
@@ -52,5 +57,13 @@ def left_in(folder: Path) -> Place:
 def _link(source: Path, target: Path) -> None:
     try:
         target.hardlink_to(source)
+    except FileExistsError:  # perhaps a link to another image, which a copy would overwrite
+        raise
     except OSError:  # another disk, or one that knows no links
-        shutil.copyfile(source, target)
+        with source.open("rb") as image, target.open("xb") as copy:
+            shutil.copyfileobj(image, copy)
+
+
+def _save(pixels: np.ndarray, target: Path) -> None:
+    with target.open("xb") as file:
+        Image.fromarray(pixels).save(file, "PNG")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -13,14 +13,15 @@ from bombo.conversion.annotated import AnnotatedObject, Shape
 from bombo.conversion.extras import note_coco
 from bombo.conversion.losses import Losses
 from bombo.conversion.recognise import Recognised
-from bombo.data.data_file import Split, class_names, label_space, read_split
+from bombo.data.annotation_io import Mend
+from bombo.data.data_file import Split, class_names, label_space, load_data_file, read_split
 from bombo.data.dataset import require_declared_size
-from bombo.data.image_io import image_size, read_mask_pixels
+from bombo.data.image_io import image_size, orientation, read_as_stored, read_image, read_mask_pixels
 from bombo.data.label_space import BACKGROUND_NAMES, VOID, VOID_NAMES, LabelSpace
 from bombo.data.masks import OutlineMask
 from bombo.data.sample import Record
 from bombo.data.sources import CocoSource
-from bombo.errors import DataError
+from bombo.errors import BomboError, DataError
 
 Kind = Literal["boxes", "masks", "both"]
 
@@ -55,7 +56,15 @@ class Content:
     skipped: list[DataError]
 
 
-def read(found: Recognised, splits: Sequence[Split], losses: Losses, *, to_coco: bool, skip_bad: bool) -> Content:
+def read(
+    found: Recognised,
+    splits: Sequence[Split],
+    losses: Losses,
+    *,
+    to_coco: bool,
+    skip_bad: bool,
+    mend: Mend | None = None,
+) -> Content:
     """Reads annotation, no pixel yet. Classes the data file leaves out are kept: a conversion chooses nothing.
 
     Args:
@@ -64,6 +73,7 @@ def read(found: Recognised, splits: Sequence[Split], losses: Losses, *, to_coco:
         losses: Takes note of what is not read.
         to_coco: Whether the target is COCO, too.
         skip_bad: Leave out images that cannot be used.
+        mend: Mends what the files of boxes say.
 
     Raises:
         ConfigError: The classes cannot be used.
@@ -80,13 +90,41 @@ def read(found: Recognised, splits: Sequence[Split], losses: Losses, *, to_coco:
     parts: list[Part] = []
     skipped: list[DataError] = []
     for split in splits:
-        read = read_split(data, split, space, skip_bad=skip_bad, partial=not found.whole, as_annotated=True)
+        read = read_split(data, split, space, skip_bad=skip_bad, partial=not found.whole, as_annotated=True, mend=mend)
         skipped += read.problems
         records = read.records if found.whole else _without_empty_masks(read.records)
         for kind in ("both", "boxes", "masks"):
             if own := [record for record in records if record.kind == kind]:
                 parts.append(Part(split, kind, own))
     return Content(space, _with_distinct_names(parts), skipped)
+
+
+def require_readable(file: Path, space: LabelSpace, images: int, boxes: int) -> None:
+    """Reads what a conversion wrote, no pixel of it, and counts it.
+
+    Args:
+        file: The new data file.
+        space: The classes.
+        images: How many were written.
+        boxes: How many were written.
+
+    Raises:
+        BomboError: It cannot be read, or some are missing.
+    """
+    try:
+        data = load_data_file(file)
+        label_space(data)
+        splits = [split for split in get_args(Split) if getattr(data, split)]
+        records = [record for split in splits for record in read_split(data, split, space, as_annotated=True).records]
+    except BomboError as error:
+        reason = error.message
+    else:
+        found = len(records), sum(len(record.boxes) for record in records if record.boxes is not None)
+        if found == (images, boxes):
+            return
+        reason = f"{images} images with {boxes} boxes went in, {found[0]} with {found[1]} came out"
+    fix = "convert to another format; and please report it, with the annotation if you may share it"
+    raise BomboError(f"does not read back as it was written, so nothing is kept: {reason}", where=file.name, fix=fix)
 
 
 def check_size(record: Record) -> tuple[int, int]:
@@ -98,6 +136,24 @@ def check_size(record: Record) -> tuple[int, int]:
     size = image_size(record.image)
     require_declared_size(record, size)
     return size
+
+
+def upright(record: Record) -> tuple[tuple[int, int], np.ndarray | None]:
+    """(height, width) of an image, and its pixels where the file is turned by its EXIF orientation.
+
+    The pixels are as shown; or as stored, where that is the size the annotation says.
+
+    Raises:
+        DataError: The file is no image, or its annotation says another size.
+    """
+    if not 1 < orientation(record.image) <= 8:
+        return check_size(record), None
+    pixels = read_image(record.image)
+    if record.size == (pixels.shape[1], pixels.shape[0]) != pixels.shape[:2]:
+        pixels = read_as_stored(record.image)
+    size = (pixels.shape[0], pixels.shape[1])
+    require_declared_size(record, size)
+    return size, pixels
 
 
 def objects_of(record: Record, mask: np.ndarray | None) -> tuple[AnnotatedObject, ...] | None:
@@ -128,11 +184,6 @@ def said_by_outlines(record: Record) -> bool:
     return isinstance(mask, OutlineMask) and own is not None and len(mask.outlines) == len(own.outlines)
 
 
-def has_crowds(record: Record) -> bool:
-    """Whether outlines of an image hold crowds, whose pixels are void."""
-    return isinstance(record.mask, OutlineMask) and any(outline.crowd for outline in record.mask.outlines)
-
-
 def _segmentation_object(image: Path, labels: np.ndarray, mask: np.ndarray) -> list[np.ndarray] | None:
     """The pixels of each object of a VOC image, None where there is no such file or it does not fit its XML."""
     path = image.parent.parent / "SegmentationObject" / f"{image.stem}.png"
@@ -155,15 +206,19 @@ def _without_empty_masks(records: list[Record]) -> list[Record]:
 
 
 def _with_distinct_names(parts: list[Part]) -> list[Part]:
-    """Names that an earlier list has get their own list's in front, and a number where that is not enough."""
+    """Names for files: without folders and outer spaces, which lists cannot say, and none that an earlier list has.
+
+    These get their own list's in front, and a number where that is not enough.
+    """
     taken: set[str] = set()
     distinct = []
     for part in parts:
         records = []
         for record in part.records:
-            name, again = record.name, 1
+            name = own = record.name.replace("/", "-").strip()
+            again = 1
             while name in taken:
-                name = f"{part.split}-{record.name}" + (f"-{again}" if again > 1 else "")
+                name = f"{part.split}-{own}" + (f"-{again}" if again > 1 else "")
                 again += 1
             taken.add(name)
             records.append(replace(record, name=name))

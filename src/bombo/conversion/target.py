@@ -100,7 +100,13 @@ def yolo_yamls(root: Path, parts: Sequence[Destination], space: LabelSpace) -> d
 
 
 def data_file_content(
-    to: Format, parts: Sequence[Destination], space: LabelSpace, source: DataFile, home: Path, file: Path | None
+    to: Format,
+    parts: Sequence[Destination],
+    space: LabelSpace,
+    source: DataFile,
+    home: Path,
+    file: Path | None,
+    losses: Losses,
 ) -> str:
     """The data file that reads what was written, with the choice of classes of the one it came from.
 
@@ -111,14 +117,17 @@ def data_file_content(
         source: The data file that was read.
         home: The folder of the new one.
         file: The JSON, where images stayed in their place.
+        losses: Takes note of a list that moved.
     """
     content: dict[str, Any] = source.model_dump(
         mode="json", include={"classes", "stuff", "others"}, exclude_unset=True, exclude_none=True
     )
     for part in parts:
         content.setdefault(part.split, []).append(_entry(to, part, parts, space, home, file))
-    if "train" not in content:  # a data file has something to learn from
-        content["train"] = next(content[split] for split in ("val", "test") if split in content)
+    if "train" not in content:
+        moved = next(split for split in ("val", "test") if split in content)
+        content["train"] = content.pop(moved)
+        losses.change("list now stands under `train`: a data file has something to learn from", moved)
     order = ("classes", "stuff", "others", "train", "val", "test")
     content = {key: content[key] for key in order if key in content}
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)

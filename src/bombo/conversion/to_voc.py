@@ -14,6 +14,7 @@ from bombo.conversion.placing import linked
 from bombo.conversion.shapes import to_pixels
 from bombo.data.label_space import VOID, LabelSpace
 from bombo.data.spelling import VocObject, label_map, lines, mask_png, voc_xml
+from bombo.errors import ConfigError
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 _VOID_ROW = "void:224,224,192::\n"  # its colour in masks; importers that go by colour refuse one without a name
@@ -35,7 +36,11 @@ def write_voc(
         root: Folder such as `VOCdevkit/VOC2012`; several lists may go to the same one.
         list_name: Name of the list of these images.
         losses: Takes note of what cannot be said.
+
+    Raises:
+        ConfigError: A class has a name that labelmap.txt cannot say.
     """
+    _require_sayable(space)
     losses = losses or Losses()
     place = linked(root / "JPEGImages", SUFFIXES, losses)
     listed: list[str] = []
@@ -58,10 +63,22 @@ def write_voc(
     _write(root / "labelmap.txt", (label_map(space.names) + _VOID_ROW).encode())
 
 
+def _require_sayable(space: LabelSpace) -> None:
+    for name in space.names:
+        if ":" in name or name.startswith("#") or name != name.strip():
+            fix = "rename it in the source, or convert to another format"
+            raise ConfigError(f"VOC cannot name a class {name!r}: no `:`, no # and no space around it", fix=fix)
+
+
 def _voc_object(item: AnnotatedObject, image: AnnotatedImage, space: LabelSpace, losses: Losses) -> VocObject:
     box = whole_pixels(item.box, image.size)
     moved = max(abs(one - other) for one, other in zip(item.box, box, strict=True))
     losses.change("boxes rounded to whole pixels", image.name, int(moved > 1e-3))
+    losses.change("`area` of objects not carried over", image.name, int(item.area is not None))
+    if image.mask is None:
+        losses.change("outlines not carried over: VOC has them in masks only", image.name, int(item.shape is not None))
+    else:
+        losses.change("polygons written as pixels", image.name, int(isinstance(item.shape, list)))
     losses.change("crowds marked as `difficult`: VOC has no regions of many objects", image.name, int(item.crowd))
     return VocObject(space.names[item.label], box, item.difficult or item.crowd)
 
@@ -94,6 +111,8 @@ def _write_instances(image: AnnotatedImage, mask: np.ndarray, path: Path, losses
     values = np.zeros(mask.shape, np.uint8)  # void is no object: importers would take it for one
     for number, pixels in sorted(regions, key=lambda region: -int(region[1].sum())):  # the smallest on top
         values[pixels & (mask != VOID)] = number
+    hidden = sum(bool((values[pixels] != number).any()) for number, pixels in regions)
+    losses.change("outlines in part below another object or void: SegmentationObject shows the top", image.name, hidden)
     _write(path, mask_png(values))
 
 

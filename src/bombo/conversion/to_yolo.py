@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from pycocotools import mask as coco_mask
 
-from bombo.conversion.annotated import AnnotatedImage, AnnotatedObject
+from bombo.conversion.annotated import AnnotatedImage, AnnotatedObject, Shape
 from bombo.conversion.losses import Losses
 from bombo.conversion.placing import linked
-from bombo.conversion.shapes import extent, one_ring, to_rings
+from bombo.conversion.shapes import extent, one_ring, to_rings, to_rle
 from bombo.data.label_space import VOID, LabelSpace
 from bombo.data.spelling import lines, mask_png, yolo_box, yolo_row
 
@@ -55,6 +56,22 @@ def write_yolo(
             _write(root / "masks" / part / f"{image.name}.png", mask_png(values, palette=False))
 
 
+def can_be_a_row(shape: Shape, size: tuple[int, int]) -> bool:
+    """Whether a polygon row can say an outline: some of it lies in the image, and its extent is no line.
+
+    Args:
+        shape: The outline.
+        size: (height, width) of the image.
+
+    Raises:
+        DataError: The outline cannot be decoded.
+    """
+    if not isinstance(shape, list):
+        return bool(coco_mask.area(to_rle(shape, size)))
+    x1, y1, x2, y2 = extent([polygon.reshape(-1, 2).clip(0, size[::-1]) for polygon in shape])
+    return x1 < x2 and y1 < y2
+
+
 def ultralytics_yaml(root: Path, splits: Mapping[str, Sequence[str]], space: LabelSpace, *, masks: bool) -> str:
     """The YAML that names images and classes.
 
@@ -76,10 +93,10 @@ def ultralytics_yaml(root: Path, splits: Mapping[str, Sequence[str]], space: Lab
 
 def _row(item: AnnotatedObject, image: AnnotatedImage, losses: Losses) -> str:
     losses.change("`difficult` flags lost", image.name, int(item.difficult))
-    rings = [] if item.shape is None else to_rings(item.shape, image.size)
-    if not rings:
+    if item.shape is None or not can_be_a_row(item.shape, image.size):
         losses.change("outlines without a pixel, written as boxes", image.name, int(item.shape is not None))
         return yolo_box(item.label, item.box, image.size)
+    rings = to_rings(item.shape, image.size)
     losses.change("outlines with holes or in parts, joined to one ring by bridges", image.name, int(len(rings) > 1))
     limits = np.array((image.size[1], image.size[0]))
     ring = one_ring(rings).clip(0, limits)

@@ -13,11 +13,21 @@ from rich.progress import Progress
 from bombo.conversion.annotated import AnnotatedImage
 from bombo.conversion.deriving import BoxMaker, MaskMaker
 from bombo.conversion.extras import note_voc
-from bombo.conversion.reading import Content, Kind, Part, check_size, has_crowds, objects_of, said_by_outlines
+from bombo.conversion.reading import (
+    Content,
+    Kind,
+    Part,
+    check_size,
+    objects_of,
+    said_by_outlines,
+    upright,
+)
 from bombo.conversion.report import Conversion
 from bombo.conversion.target import Destination, Format
+from bombo.conversion.to_yolo import can_be_a_row
 from bombo.data.data_file import Split
 from bombo.data.label_space import VOID
+from bombo.data.masks import OutlineMask
 from bombo.data.sample import Problems, Record
 from bombo.errors import ConfigError, DataError
 
@@ -33,6 +43,7 @@ class Work:
         skip_bad: Leave out images that cannot be used.
         boxes: Makes boxes for images with masks only; None = they stay without.
         masks: Makes masks for images with boxes only; None = they stay without.
+        upright: Save images that their EXIF orientation turns as they are shown.
     """
 
     to: Format
@@ -41,6 +52,7 @@ class Work:
     skip_bad: bool
     boxes: BoxMaker | None = None
     masks: MaskMaker | None = None
+    upright: bool = False
 
     def require_something_to_do(self, where: str) -> None:
         """Checks that what was asked for can be done.
@@ -49,6 +61,8 @@ class Work:
             ConfigError: No image lacks what is to be made, or nothing is left to write.
         """
         kinds = {part.kind for part in self.content.parts}
+        if not kinds:
+            raise ConfigError("there are no images", where=where, fix="check that this is what you meant to convert")
         for maker, have, make in ((self.boxes, "masks", "boxes"), (self.masks, "boxes", "masks")):
             if maker is not None and have not in kinds:
                 fix = f"leave the option out; or write a data file with `use: {have}`, so that {make} are not read"
@@ -68,6 +82,8 @@ class Work:
                     groups.setdefault((part.split, use, record.labelled), []).append(record)
         splits = Counter(split for split, _, _ in groups)
         kinds = Counter((split, use) for split, use, _ in groups)
+        # the lists of one YAML of Ultralytics, which are those of one use and choice of classes, share its `masks_dir`
+        files = {(use, labelled) for (_, use, labelled), records in groups.items() if self._masks_as_files(records)}
         number: Counter[tuple[Split, Kind]] = Counter()
         parts = []
         for (split, use, labelled), records in groups.items():
@@ -75,7 +91,7 @@ class Work:
             name = split if splits[split] == 1 else f"{split}_{use}"
             name += f"_{number[split, use]}" if kinds[split, use] > 1 else ""
             known = None if labelled is None else tuple(compress(self.content.space.names, labelled))
-            parts.append((Destination(name, split, use, self._masks_as_files(records), labelled=known), records))
+            parts.append((Destination(name, split, use, (use, labelled) in files, labelled=known), records))
         return parts
 
     def stream(self, records: list[Record], part: Destination) -> Iterator[AnnotatedImage]:
@@ -118,7 +134,7 @@ class Work:
     def _leave_out(self, part: Part) -> None:
         why = "boxes of images without a mask: a folder of masks cannot say them"
         for record in part.records:
-            count = 0 if record.boxes is None else len(record.boxes)
+            count = 0 if record.boxes is None else len(record.boxes) + record.boxes.left_out
             self.result.losses.drop(why, record.name, count)
             self.result.losses.change("images without a mask left out", record.name)
             self.result.images[record.kind] += 1
@@ -128,16 +144,14 @@ class Work:
         """Whether masks are written as files; in YOLO, polygon rows may say it all."""
         if self.to == "yolo":
             return any(
-                (record.mask is not None or self.masks is not None)
-                and (not said_by_outlines(record) or has_crowds(record))
-                for record in records
+                (record.mask is not None or self.masks is not None) and not _said_by_rows(record) for record in records
             )
         return self.to != "coco"
 
     def _image(self, record: Record) -> AnnotatedImage:
-        size = check_size(record)
+        size, pixels = upright(record) if self.upright else (check_size(record), None)
         mask = None if record.mask is None else record.mask.load(size)
-        image = AnnotatedImage(record.image, size, record.name, objects_of(record, mask), mask)
+        image = AnnotatedImage(record.image, size, record.name, objects_of(record, mask), mask, pixels)
         if self.masks is not None and image.mask is None:
             return self.masks(image)
         if self.boxes is not None and image.objects is None:
@@ -150,7 +164,11 @@ class Work:
         images[record.kind] += 1
         images["out"] += 1
         if record.boxes is not None:
-            objects["in"] += len(record.boxes)
+            left_out = record.boxes.left_out
+            objects["in"] += len(record.boxes) + left_out
+            self.result.losses.drop(
+                "boxes of stuff, of void or of background: only masks know these", record.name, left_out
+            )
             self.result.losses.change("boxes cut to their image", record.name, record.boxes.cut)
             note_voc(record, self.result.losses)
         if image.mask is not None:
@@ -162,3 +180,14 @@ class Work:
             masks["void_in"] += void if record.mask is not None else 0
         said = said_by_outlines(record) if self.to == "coco" else not part.masks
         return replace(image, mask=None) if said else image
+
+
+def _said_by_rows(record: Record) -> bool:
+    """Whether polygon rows say the mask of an image; a crowd, whose pixels are void, has none."""
+    mask = record.mask
+    if not (said_by_outlines(record) and isinstance(mask, OutlineMask)):
+        return False
+    try:
+        return not any(outline.crowd or not can_be_a_row(outline.shape, mask.size) for outline in mask.outlines)
+    except DataError:
+        return True  # told when it is the image's turn

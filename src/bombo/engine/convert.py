@@ -14,16 +14,18 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from bombo.checks.mending import Mending
 from bombo.command import checked
 from bombo.conversion.deriving import BoxMaker, mask_maker, require_common_classes
-from bombo.conversion.reading import read
+from bombo.conversion.reading import read, require_readable
 from bombo.conversion.recognise import Recognised, recognise
 from bombo.conversion.report import Conversion
 from bombo.conversion.target import Format, data_file_content, data_file_name, write_part, yolo_yamls
 from bombo.conversion.work import Work
 from bombo.data.data_file import Split
 from bombo.engine.checkpoint import load
-from bombo.errors import ConfigError
+from bombo.engine.repair import repaired
+from bombo.errors import BomboError, ConfigError
 from bombo.files import appearing_folder, atomic_write
 
 REPORT = "conversion.json"
@@ -47,6 +49,9 @@ def convert(
     names: Annotated[str | None, Option(help="What mask values mean: cat,dog for 1, 2; or 255=cat.")] = None,
     device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     skip_bad: Annotated[bool, Option("--skip-bad", help="Leave out files that cannot be used.")] = False,
+    repair: Annotated[
+        bool, Option("--repair", help="Mend what `bombo check` names, and leave out what cannot be mended.")
+    ] = False,
 ) -> Conversion:
     """Convert between formats, make boxes of masks and masks of boxes, and tell what is lost.
 
@@ -54,24 +59,39 @@ def convert(
     report `conversion.json` are written beside them. All classes are kept, whichever the data file uses. Where the
     target is a .json, images stay where they are.
 
+    `repair` puts corners in order, brings boxes to the right unit, cuts them to their images, leaves out those that
+    cannot be (with an outline, its extent takes their place) and those that stand twice; resizes and renumbers masks,
+    and makes what is no class void; saves images upright; joins what two sources of a list say of one image; and leaves
+    out images that cannot be used, or that stand in another list, too.
+
     Raises:
         ConfigError: The source is not recognised, the target exists or cannot say it, or options do not fit.
         DataError: Images cannot be used.
+        BomboError: What was written does not read back as it was.
     """
     target = _format(dst, to)
     if model is not None and not boxes_from_masks:
         fix = "add --boxes-from-masks; masks that a network refines are made by `bombo complete`"
         raise ConfigError("the network judges boxes made of masks", where="model", fix=fix)
     alone = dst.suffix.lower() == ".json"
+    if alone and repair:
+        fix = "name a new folder, and add --to coco"
+        raise ConfigError("a repair saves images anew, and a .json leaves them where they are", where=str(dst), fix=fix)
     _require_free(dst, alone)
     found = recognise(src, images, names)
-    lists: list[Split] = ["train", "val", "test"]
-    splits = [split] if split else [each for each in lists if getattr(found.data, each)]
+    if split and split not in found.splits:
+        fix = f"choose one of {', '.join(found.splits)}, or leave --split out"
+        raise ConfigError(f"there are no sources for `{split}`", where=str(src), fix=fix)
+    splits = (split,) if split else found.splits
     data = dst.with_suffix(".yaml") if alone else dst / data_file_name(target)
     result = Conversion(found.what, dst, data, dst.with_suffix(f".{REPORT}") if alone else dst / REPORT)
-    content = read(found, splits, result.losses, to_coco=target == "coco", skip_bad=skip_bad)
+    mending = Mending() if repair else None
+    skip_bad |= repair
+    content = read(found, splits, result.losses, to_coco=target == "coco", skip_bad=skip_bad, mend=mending)
     result.skipped = {error.where: error.message for error in content.skipped}
-    work = Work(target, content, result, skip_bad)
+    if mending is not None:
+        content = repaired(content, mending, result)
+    work = Work(target, content, result, skip_bad, upright=repair)
     if boxes_from_masks:
         judge = None if model is None else load(model, device=device)
         work.boxes = BoxMaker(content.space, judge, result.losses)
@@ -114,11 +134,14 @@ def _write_folder(dst: Path, work: Work, found: Recognised) -> None:
             write_part(work.to, work.stream(records, part), work.content.space, root, part, work.result.losses)
         written = [part for part, _ in parts]
         texts = yolo_yamls(dst, written, work.content.space) if work.to == "yolo" else {}
-        texts[work.result.data.name] = data_file_content(work.to, written, work.content.space, found.data, dst, None)
+        texts[work.result.data.name] = data_file_content(
+            work.to, written, work.content.space, found.data, dst, None, work.result.losses
+        )
         work.finish()
         texts[REPORT] = _report(work.result)
         for name, text in texts.items():
             atomic_write(root / name, text)
+        _require_readable(root / work.result.data.name, work)
 
 
 def _write_json(dst: Path, work: Work, found: Recognised) -> None:
@@ -133,10 +156,21 @@ def _write_json(dst: Path, work: Work, found: Recognised) -> None:
     part, records = parts[0]
     part = replace(part, images=Path(os.path.commonpath([record.image.resolve().parent for record in records])))
     write_part("coco", work.stream(records, part), work.content.space, dst, part, work.result.losses)
-    content = data_file_content("coco", [part], work.content.space, found.data, dst.parent, dst)
+    content = data_file_content("coco", [part], work.content.space, found.data, dst.parent, dst, work.result.losses)
     atomic_write(work.result.data, content)
     work.finish()
+    try:
+        _require_readable(work.result.data, work)
+    except BomboError:
+        dst.unlink()
+        work.result.data.unlink()
+        raise
     atomic_write(work.result.report, _report(work.result))
+
+
+def _require_readable(file: Path, work: Work) -> None:
+    result = work.result
+    require_readable(file, work.content.space, result.images["out"], result.objects["out"])
 
 
 def _report(result: Conversion) -> str:
