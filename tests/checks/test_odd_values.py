@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -49,6 +50,12 @@ def checked(data: Path) -> None:
         json.dumps(bombo.check(data).to_json(), allow_nan=False)
 
 
+def repaired(data: Path) -> None:
+    """Likewise."""
+    with suppress(BomboError), TemporaryDirectory() as folder:
+        bombo.convert(data, Path(folder) / "fixed", to="coco", repair=True)
+
+
 @pytest.fixture
 def instances(copy: Callable[[str], Path]) -> Path:
     return copy("coco").with_name("coco") / "train.json"
@@ -65,6 +72,7 @@ def test_any_value_anywhere_in_the_json(instances: Path, data: st.DataObject) ->
     place[last] = data.draw(ODD)
     instances.write_text(json.dumps(content))
     checked(instances.parents[1] / "data.yaml")
+    repaired(instances.parents[1] / "data.yaml")
 
 
 @QUICK
@@ -82,6 +90,7 @@ def test_any_text_in_the_xml(tag: str, value: Any, copied: Path) -> None:
 def test_any_rows(rows: list[list[str]], labels: Path) -> None:
     labels.write_text("\n".join(" ".join(row) for row in rows))
     checked(labels.parents[3] / "data.yaml")
+    repaired(labels.parents[3] / "data.yaml")
 
 
 @pytest.fixture

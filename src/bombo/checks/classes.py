@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import compress
 
 import numpy as np
 
 from bombo.checks.examine import Examined
-from bombo.checks.finding import Defect, Hit
+from bombo.checks.finding import LIST_ALL, Defect, Hit
+from bombo.checks.naming import flow
 from bombo.checks.source import Task
 from bombo.data.label_space import BACKGROUND, VOID, LabelSpace
 from bombo.data.statistics import Statistics, times_unlabelled
 
 EMPTY = Defect(
     "image-empty", "note", "image is annotated as empty", "images are annotated as empty",
-    "right if somebody looked and saw nothing; if nobody looked, leave them out with a `list`, since they teach that "
-    "there is nothing",
+    "right if somebody looked and saw nothing. If nobody looked, they teach that there is nothing: take them off the "
+    "`list` of their source; the command writes them all down", LIST_ALL,
 )  # fmt: skip
 MOSTLY_EMPTY = Defect(
     "images-mostly-empty", "warning", "list holds mostly empty images", "lists hold mostly empty images",
-    "were they all annotated? An image that nobody annotated must be left out, with a `list`",
+    "were they all annotated? What nobody annotated must be left out, by a `list` of the others under their source; "
+    "the command writes them all down", LIST_ALL,
 )  # fmt: skip
 NOTHING = Defect(
     "class-without-annotation", "warning",
@@ -116,6 +119,7 @@ def balance(counts: Mapping[str, Statistics], space: LabelSpace) -> list[Hit]:
     """
     train, val = counts["train"], counts.get("val")
     boxed, masked = (train.images[kind] + train.images["both"] for kind in ("boxes", "masks"))
+    leave_out, as_stuff = _lines(train, space)
     hits = []
     for index, name in enumerate(space.names):
         thing = index < space.num_things
@@ -124,17 +128,31 @@ def balance(counts: Mapping[str, Statistics], space: LabelSpace) -> list[Hit]:
         if train.unlabelled[index]:
             hits.append(Hit(UNLABELLED, name, f"{train.unlabelled[index]:,} of {sum(train.images.values()):,} images"))
         if not boxes and not pixels:
-            hits.append(Hit(NOTHING, name))
+            hits.append(Hit(NOTHING, name, fix=leave_out))
         elif not pixels:
             hits.append(Hit(NO_PIXELS, name, f"{boxes:,} boxes, {masked:,} images with masks"))
         elif thing and not boxes:
-            hits.append(Hit(NO_BOXES, name, f"pixels in {pixels:,} masks, {boxed:,} images with boxes"))
+            detail = f"pixels in {pixels:,} masks, {boxed:,} images with boxes"
+            hits.append(Hit(NO_BOXES, name, detail, as_stuff))
         elif thing and not 1 / _UNEVEN <= (in_boxes / boxed) / (pixels / masked) <= _UNEVEN:
             detail = f"in {in_boxes:,} of {boxed:,} images with boxes, in {pixels:,} of {masked:,} masks"
             hits.append(Hit(UNEVEN, name, detail))
         if val is not None and (boxes or pixels) and not val.boxes[index] and not val.images_with_pixels[index]:
             hits.append(Hit(NOT_MEASURED, name))
     return hits + _rare(train, space)
+
+
+def _lines(train: Statistics, space: LabelSpace) -> tuple[str, str]:
+    """What to write in the data file to leave out classes without annotation, and to call those without boxes stuff."""
+    known = [bool(train.boxes[index] or train.images_with_pixels[index]) for index in range(len(space.names))]
+    used = list(compress(space.names, known))
+    bare = [name for index, name in enumerate(space.things) if known[index] and not train.boxes[index]]
+    leave_out = f"they cannot be learned: add images that hold them, or write `classes: {flow(used)}`" if used else ""
+    stuff = flow([*space.stuff, *bare])
+    return leave_out, (
+        "nothing has to be done: their boxes are learned from masks alone (weak losses). If they are stuff, such as "
+        f"grass, write `stuff: {stuff}`"
+    )
 
 
 def _rare(train: Statistics, space: LabelSpace) -> list[Hit]:

@@ -13,11 +13,12 @@ from bombo.mask_for_box.components import components
 
 BOX_WITHOUT_PIXELS = Defect(
     "box-without-pixels", "warning", "box holds no pixel of its class", "boxes hold no pixel of their class",
-    "one of the two is wrong: look at them with `bombo derive DATA`, and correct the box's class or the mask",
+    "one of the two is wrong: correct the class of the box, or the mask, of the images named",
 )  # fmt: skip
 COMPONENT_WITHOUT_BOX = Defect(
     "component-without-box", "warning", "object in a mask has no box", "objects in masks have no box",
-    "add the boxes: where one is missing, detection learns that there is nothing",
+    "where a box is missing, detection learns that there is nothing: draw the boxes, or write `use: masks` for a "
+    "source whose boxes are not complete",
 )  # fmt: skip
 
 _SMALLEST, _SMALLEST_SHARE = (

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Severity = Literal["error", "warning", "note"]
+Value = int | tuple[int, ...]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+REPAIR = "bombo convert {data} {fixed} --to {to} --repair"
+LIST_ALL = "bombo check {data} --out check.json"
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,9 @@ class Defect:
             know.
         one: What is said of one case, after the number: `box lies outside its image`.
         many: The same of several.
-        fix: What to type or change.
+        fix: What to decide or to change, and what the command does about it.
+        command: What to type, with `{data}`, `{fixed}` (a folder to make) and `{to}` (its format) in it; empty where no
+            command can mend it.
     """
 
     code: str
@@ -28,6 +33,7 @@ class Defect:
     one: str
     many: str
     fix: str
+    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,15 +45,29 @@ class Hit:
         where: File, and line or id in it.
         detail: What was found there.
         fix: What to do about it, where the place decides that.
+        values: Values or colours of a mask file that lack a name.
     """
 
     defect: Defect
     where: str
     detail: str = ""
     fix: str = ""
+    values: tuple[Value, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.where}: {self.detail}" if self.detail else self.where
+
+
+class Repaired(NamedTuple):
+    """What was done about a hit.
+
+    Attributes:
+        hit: What was wrong.
+        left_out: Whether the box was left out; otherwise it was mended.
+    """
+
+    hit: Hit
+    left_out: bool
 
 
 @dataclass(frozen=True)
@@ -60,7 +80,8 @@ class Finding:
         message: What was found, with its number.
         count: How often.
         examples: Every place, as `file: detail`.
-        fix: What to type or change.
+        fix: What to decide or to change, and what the command does about it.
+        command: What to type; empty where no command can mend it.
     """
 
     severity: Severity
@@ -69,6 +90,7 @@ class Finding:
     count: int
     examples: tuple[str, ...]
     fix: str
+    command: str
 
     def to_json(self) -> dict[str, Any]:
         """Plain types."""
@@ -79,14 +101,16 @@ class Finding:
             "count": self.count,
             "examples": list(self.examples),
             "fix": self.fix,
+            "command": self.command,
         }
 
 
-def gather(hits: Iterable[Hit], legible: Callable[[str], str] = str) -> list[Finding]:
+def gather(hits: Iterable[Hit], words: Mapping[str, str], legible: Callable[[str], str] = str) -> list[Finding]:
     """Groups hits into findings, errors first; a place that is met twice (in train and in val) counts once.
 
     Args:
         hits: What was met.
+        words: What commands name: `data`, `fixed` and `to`, quoted for a shell.
         legible: Shortens the paths in what is said.
     """
     groups: dict[tuple[Defect, str], list[Hit]] = {}
@@ -96,7 +120,8 @@ def gather(hits: Iterable[Hit], legible: Callable[[str], str] = str) -> list[Fin
     for (defect, fix), group in groups.items():
         message = f"{len(group):,} {defect.one if len(group) == 1 else defect.many}"
         examples = tuple(legible(str(hit)) for hit in group)
+        command = defect.command.format(**words)
         findings.append(
-            Finding(defect.severity, defect.code, message, len(group), examples, legible(fix or defect.fix))
+            Finding(defect.severity, defect.code, message, len(group), examples, legible(fix or defect.fix), command)
         )
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))

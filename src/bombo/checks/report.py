@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from bombo.data.statistics import Statistics
 
 _COLOURS = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
 _SHOWN = 3  # examples on the terminal
+_LABEL = 10  # width of the first column
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class CheckReport:
         findings: Errors first, then warnings, then notes.
         images: Number of images looked into.
         seconds: Time it took.
+        repair: The command that mends what a command can.
         strict: Warnings count as errors.
     """
 
@@ -42,6 +45,7 @@ class CheckReport:
     findings: Sequence[Finding]
     images: int
     seconds: float
+    repair: str
     strict: bool = False
 
     def number(self, severity: Severity) -> int:
@@ -114,10 +118,13 @@ class CheckReport:
         return (", ".join(parts) or "nothing to complain about") + strict
 
     def _next(self) -> str:
-        file = "" if all(finding.count <= _SHOWN for finding in self.findings) else " --out check.json"
+        data = shlex.quote(str(self.data))
         if not self.exit_code:
-            return f"bombo train --data {self.data}"
-        return f"bombo check {self.data}{file}     " + ("lists every file" if file else "when it is mended")
+            return f"bombo train --data {data}"
+        if any(finding.command == self.repair and finding.severity != "note" for finding in self.findings):
+            return self.repair
+        file = "" if all(finding.count <= _SHOWN for finding in self.findings) else " --out check.json"
+        return f"bombo check {data}{file}     " + ("lists every file" if file else "when it is mended")
 
 
 def _kinds(counts: Statistics, refused: int) -> str:
@@ -129,20 +136,26 @@ def _kinds(counts: Statistics, refused: int) -> str:
 
 
 def _show(console: Console, finding: Finding) -> None:
-    _line(console, finding.severity.upper(), f"{finding.message}  [{finding.code}]", _COLOURS[finding.severity])
+    _line(console, finding.severity.upper(), f"{finding.message}  [{finding.code}]", style=_COLOURS[finding.severity])
     for example in finding.examples[:_SHOWN]:
-        _line(console, "", f"  {example}")
+        _line(console, "", example, lead="  ")
     if finding.count > _SHOWN:
-        _line(console, "", f"  and {finding.count - _SHOWN:,} more (--out lists them)")
-    _line(console, "", f"fix: {finding.fix}")
+        _line(console, "", f"and {finding.count - _SHOWN:,} more (--out lists them)", lead="  ")
+    _line(console, "", finding.fix, lead="fix: ")
+    if finding.command:
+        # not broken by us: a terminal that breaks a line itself copies it whole
+        console.print(f"{'':<{_LABEL + 5}}{finding.command}", soft_wrap=True, markup=False, highlight=False)
 
 
-def _line(console: Console, label: str, text: str, style: str = "bold") -> None:
+def _line(console: Console, label: str, text: str, *, lead: str = "", style: str = "bold") -> None:
+    """One line, hanging from its label and what leads the text."""
     if not console.is_terminal:
-        console.print(f"{label:<10}{text}", soft_wrap=True, markup=False, highlight=False)
+        console.print(f"{label:<{_LABEL}}{lead}{text}", soft_wrap=True, markup=False, highlight=False)
         return
     grid = Table.grid()
-    grid.add_column(width=10)
+    grid.add_column(width=_LABEL)
+    if lead:  # a column is at least one character wide
+        grid.add_column(width=len(lead))
     grid.add_column(overflow="fold")
-    grid.add_row(Text(label, style), Text(text))
+    grid.add_row(Text(label, style), *([Text(lead)] if lead else []), Text(text))
     console.print(grid)

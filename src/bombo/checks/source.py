@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bombo.checks import coco_file
-from bombo.checks.finding import Defect, Hit
+from bombo.checks.finding import REPAIR, Defect, Hit
 from bombo.checks.image_file import MISSING
-from bombo.data import folder
+from bombo.data import coco, folder
 from bombo.data.data_file import Split, class_names, read_source
 from bombo.data.image_io import IMAGE_SUFFIXES
 from bombo.data.label_space import LabelSpace
@@ -54,12 +54,14 @@ class Part:
     """One source under one key of the data file, read.
 
     Args:
+        source: The source.
         split: `train`, `val` or `test`.
         tasks: Its images, those included that the reader refuses.
         hits: What is wrong with its lists and files as a whole.
         refused: What the reader says about images it refuses.
     """
 
+    source: Source
     split: Split
     tasks: list[Task]
     hits: list[Hit]
@@ -82,11 +84,11 @@ def read_part(source: Source, split: Split, space: LabelSpace) -> Part:
         records = read_source(source, split, space, problems)
         boxes = _named(source, split, space)
     except DataError as error:
-        return Part(split, [], [*hits, Hit(UNREADABLE, error.where, error.message, error.fix)], [])
+        return Part(source, split, [], [*hits, Hit(UNREADABLE, error.where, error.message, error.fix)], [])
     accepted = {record.image for record in records}
     tasks = [Task(record.image, record, boxes.get(record.image)) for record in records]
     tasks += [Task(image, None, own) for image, own in boxes.items() if image not in accepted]
-    return Part(split, tasks, hits, [refusal(error) for error in problems.errors])
+    return Part(source, split, tasks, hits, [refusal(error) for error in problems.errors])
 
 
 def class_problems(source: Source) -> list[Hit]:
@@ -112,14 +114,15 @@ def _of_the_whole(source: Source) -> list[Hit]:
 def refusal(error: DataError) -> Hit:
     """An error of a reader as a hit; errors that differ only in names and numbers are of one kind."""
     if isinstance(error, MissingFileError):
-        return Hit(MISSING, error.where, error.message, error.fix)
+        return Hit(MISSING, error.where, error.message, f"{error.fix}; the command leaves these images out")
     kind = _PARTICULAR.sub("…", error.message.split(". ")[0])
     defect = Defect(
         "annotation-refused", "error",
         f"annotation cannot be used: {kind}", f"annotations cannot be used: {kind}",
-        "correct them; until then such images are refused (or left out with --skip-bad)",
+        "correct them; the command leaves these images out, as `bombo train --skip-bad` does", REPAIR,
     )  # fmt: skip
-    return Hit(defect, error.where, error.message, error.fix)
+    fix = f"{error.fix}; the command leaves these images out" if error.fix else ""
+    return Hit(defect, error.where, error.message, fix)
 
 
 def unlisted(images: Iterable[Path]) -> list[Hit]:
@@ -143,7 +146,7 @@ def _named(source: Source, split: Split, space: LabelSpace) -> dict[Path, Path |
             rows = YoloReader(source, space)
             files = {image: rows.label_file(image) for image in rows.listed(source.split or split)}
         case CocoSource():
-            entries = coco_file.listed(source)
+            entries = coco_file.listed(source, coco.parsed(source))
             files = {source.images / str(entry.get("file_name")): Path() for entry in entries}
         case FolderSource():
             stems = folder.by_stem(source.images)

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from bombo.checks.finding import Defect, Hit
+from bombo.checks.finding import REPAIR, Defect, Hit
 from bombo.checks.fingerprint import Fingerprint
 
-_LEAK = "take them out of one of the lists: figures measured on what was trained on are too good to be true"
-_TWICE = "nothing has to be done; leave one out if it should not count twice"
+_LEAK = (
+    "figures measured on what was trained on are too good to be true: the command leaves them out of train (out of val "
+    "if the other one stands in test)"
+)
+_TWICE = "nothing has to be done; name all but one of them in a `list` if it should not count twice"
 LEAK_FILE = Defect(
     "leak-file", "warning", "image stands in two of train, val and test", "images stand in two of train, val and test",
-    _LEAK,
+    _LEAK, REPAIR,
 )  # fmt: skip
 LEAK_CONTENT = Defect(
     "leak-content", "warning",
     "image has the same content as one of another list", "images have the same content as one of another list", _LEAK,
+    REPAIR,
 )  # fmt: skip
 LEAK_NEAR = Defect(
     "leak-near", "warning", "image looks like one of another list", "images look like one of another list",
-    f"frames of one film, or copies? Then {_LEAK}",
+    f"frames of one film, or copies? Then {_LEAK}", REPAIR,
 )  # fmt: skip
 TWICE_FILE = Defect(
     "twice-file", "warning", "image stands twice in a list", "images stand twice in a list",
-    "name each image once, with all its annotation (`use: both`)",
+    "if one source has it all, name that once, with `use: both`; the command writes each image once, with the boxes of "
+    "one and the mask of the other", REPAIR,
 )  # fmt: skip
 TWICE_CONTENT = Defect(
     "twice-content", "note", "image has the same content as another of its list",
@@ -52,28 +58,35 @@ class Seen(NamedTuple):
 
 
 def twins(images: Sequence[Seen]) -> list[Hit]:
-    """Names every image that repeats an earlier one; the closest kind of twin in another list counts first.
+    """Names every image that repeats an earlier one; see `repeats`."""
+    hits = []
+    for index, earlier, defect in repeats(images):
+        image, other = images[index], images[earlier]
+        detail = f"in {image.split}, as {other.path} in {other.split}"
+        if other.path == image.path:
+            detail = f"in {other.split} and in {image.split}"
+        hits.append(Hit(defect, str(image.path), detail))
+    return hits
+
+
+def repeats(images: Sequence[Seen]) -> list[tuple[int, int, Defect]]:
+    """Every image that repeats an earlier one, that one, and how; the closest twin in another list counts first.
 
     Args:
-        images: In the order of the lists: train, then val, then test.
+        images: In the order of the lists.
     """
     relations = (
         (LEAK_FILE, TWICE_FILE, _same([image.path.resolve() for image in images], images)),
         (LEAK_CONTENT, TWICE_CONTENT, _same([image.print.content for image in images], images)),
         (LEAK_NEAR, TWICE_NEAR, _near(images)),
     )
-    hits = []
-    for index, image in enumerate(images):
-        leaks = [(leak, pairs[0]) for leak, _, found in relations if (pairs := found[index])[0] is not None]
-        again = [(twice, pairs[1]) for _, twice, found in relations if (pairs := found[index])[1] is not None]
-        for defect, earlier in (leaks or again)[:1]:
-            assert earlier is not None
-            other = images[earlier]
-            detail = f"in {image.split}, as {other.path} in {other.split}"
-            if other.path == image.path:
-                detail = f"in {other.split} and in {image.split}"
-            hits.append(Hit(defect, str(image.path), detail))
-    return hits
+    found = []
+    for index in range(len(images)):
+        leaks = [(leak, pairs[index][0]) for leak, _, pairs in relations]
+        again = [(twice, pairs[index][1]) for _, twice, pairs in relations]
+        closest = ((defect, earlier) for defect, earlier in leaks + again if earlier is not None)
+        found += [(index, earlier, defect) for defect, earlier in islice(closest, 1)]
+    return found
 
 
 Pair = tuple[int | None, int | None]  # the first earlier twin in another list, and in the same one

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +22,8 @@ from typer import Argument, Option
 
 from bombo.checks.classes import balance, count, empty_images
 from bombo.checks.examine import Examined, examine_all
-from bombo.checks.finding import Hit, gather
+from bombo.checks.finding import REPAIR, Hit, gather
+from bombo.checks.naming import with_lines
 from bombo.checks.report import CheckReport
 from bombo.checks.source import UNREADABLE, Part, class_problems, read_part, unlisted
 from bombo.checks.twins import Seen, twins
@@ -30,7 +33,7 @@ from bombo.data.data_file import DataFile, Split, label_space, load_data_file
 from bombo.data.label_space import LabelSpace
 from bombo.data.statistics import Statistics
 from bombo.errors import ConfigError, DataError
-from bombo.files import atomic_write
+from bombo.files import atomic_write, next_free
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 _PLAIN_EVERY = 15.0  # seconds between plain lines where there is no terminal
@@ -71,7 +74,7 @@ def check(
     finally:
         coco.forget_files()
     tasks = [task for part in parts for task in part.tasks]
-    with _progress(len(tasks)) as progress:
+    with progress_bar(len(tasks)) as progress:
         examined = examine_all(tasks, space, progress)
     report = _report(data, file, space, parts, examined, hits, began, strict)
     if out is not None:
@@ -90,7 +93,12 @@ def _report(
     strict: bool,
 ) -> CheckReport:
     tasks = [(part.split, task) for part in parts for task in part.tasks]
-    hits = [*hits, *(hit for part in parts for hit in part.hits), *(hit for found in examined for hit in found.hits)]
+    hits = [*hits, *(hit for part in parts for hit in part.hits)]
+    looked_at = iter(examined)
+    for part, place in zip(parts, _places(file), strict=True):
+        met = [hit for found in islice(looked_at, len(part.tasks)) for hit in found.hits]
+        masks = sum(task.record is not None and task.record.mask is not None for task in part.tasks)
+        hits += with_lines(met, part.source, place, masks)
     explained = {hit.where for hit in hits if hit.defect.severity == "error"}
     hits += [hit for part in parts for hit in part.refused if hit.where not in explained]
     pairs = zip(tasks, examined, strict=True)
@@ -108,8 +116,24 @@ def _report(
         hits += balance(counts, space)
     if all(hit.defect != UNREADABLE for hit in hits):  # what cannot be read may name them
         hits += unlisted(task.image for _, task in tasks)
-    findings = gather(hits, _legible(file))
-    return CheckReport(data, space, counts, refused, findings, len(tasks), time.monotonic() - began, strict)
+    words = _words(data, file)
+    findings = gather(hits, words, _legible(file))
+    repair = REPAIR.format(**words)
+    return CheckReport(data, space, counts, refused, findings, len(tasks), time.monotonic() - began, repair, strict)
+
+
+def _words(data: Path, file: DataFile) -> dict[str, str]:
+    """What commands name: the data file, a folder that is free, and the format that all sources have, else COCO."""
+    formats = {source.format for split in SPLITS for source in getattr(file, split)}
+    fixed = Path(f"{data.stem}-fixed")
+    fixed = next_free(fixed.parent, fixed.name) if fixed.exists() else fixed
+    to = formats.pop() if len(formats) == 1 else "coco"
+    return {"data": shlex.quote(str(data)), "fixed": shlex.quote(str(fixed)), "to": to}
+
+
+def _places(file: DataFile) -> list[str]:
+    """Where the data file describes each source, in the order they are read."""
+    return [file.where(split, number) for split in SPLITS for number in range(len(getattr(file, split)))]
 
 
 def _readable(file: DataFile) -> tuple[DataFile, list[Hit]]:
@@ -150,7 +174,7 @@ def _spare(out: Path | None) -> None:
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
+def progress_bar(total: int) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal, else a line now and then; on stderr, so that stdout holds the result alone."""
     console, began = Console(stderr=True), time.monotonic()
     columns = (TextColumn("checking"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"))
