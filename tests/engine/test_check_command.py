@@ -67,7 +67,7 @@ def test_a_damaged_one_names_file_remedy_and_what_to_type(damaged: Path, bombo_c
         "starfish (40, 40, 80, 60) reaches 16 px outside 64 × 64",
         "fix: restore it, or take it off the list",
         "result    1 error, 1 warning",
-        f"next      bombo check {damaged}     when it is mended",
+        f"next      bombo convert {damaged} data-fixed --to voc --repair",
     ):
         assert said in ended.out
     assert ended.out.index("ERROR") < ended.out.index("WARNING")

@@ -24,7 +24,8 @@ from bombo.data.masks import MaskFile
 from bombo.data.sample import Record
 from bombo.errors import BomboError, DataError
 
-_WORTH_PROCESSES = 1000  # images; below, starting processes takes longer than the work
+# images; a process imports torch when it starts, which takes the time of some 5,000 images of 500 pixels
+_WORTH_PROCESSES = 10_000
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,8 @@ class CheckReport:
             _show(console, finding)
         console.print()
         _line(console, "result", self._result())
-        _line(console, "next", self._next())
+        for number, line in enumerate(self._next()):
+            _line(console, "" if number else "next", line)
 
     def _class_table(self) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0))
@@ -117,14 +118,16 @@ class CheckReport:
         strict = " (--strict: warnings count as errors)" if self.strict and self.number("warning") else ""
         return (", ".join(parts) or "nothing to complain about") + strict
 
-    def _next(self) -> str:
+    def _next(self) -> list[str]:
         data = shlex.quote(str(self.data))
         if not self.exit_code:
-            return f"bombo train --data {data}"
+            return [f"bombo train --data {data}"]
+        lines = []
         if any(finding.command == self.repair and finding.severity != "note" for finding in self.findings):
-            return self.repair
-        file = "" if all(finding.count <= _SHOWN for finding in self.findings) else " --out check.json"
-        return f"bombo check {data}{file}     " + ("lists every file" if file else "when it is mended")
+            lines.append(self.repair)
+        if any(finding.count > _SHOWN for finding in self.findings):
+            lines.append(f"bombo check {data} --out check.json     lists every file")
+        return lines or [f"bombo check {data}     when it is mended"]
 
 
 def _kinds(counts: Statistics, refused: int) -> str:
