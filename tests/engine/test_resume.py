@@ -51,7 +51,8 @@ def signal_after(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             show(self, step, *rest)
             if step in steps:
                 for _ in range(times):
-                    signal.raise_signal(number)  # by this thread: two sent to the process may become one
+                    signal.raise_signal(number)  # by this thread: two sent to the process may become one,
+                    time.sleep(0.01)  # and so may two before Python, up to 3.11, gets round to the first
 
         monkeypatch.setattr(TrainingProgress, "show", show_and_signal)
 
