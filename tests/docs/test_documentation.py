@@ -137,7 +137,8 @@ def test_every_public_name_is_documented() -> None:
 @pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/weak-losses.md"])
 def test_the_figures_are_the_measured_ones(page: str) -> None:
     measured = json.loads((ROOT / "benchmarks/voc6/ablation/results.json").read_text())["comparison"]["figures"]
-    rows = re.findall(r"^\|[^|]*`([\w-]+)`[^|]*(?:\| \d )?(\|\W*\d\d\.\d\b.*)$", (ROOT / page).read_text(), flags=re.MULTILINE)
+    row = r"^\|[^|]*`([\w-]+)`[^|]*(?:\| \d )?(\|\W*\d\d\.\d\b.*)$"  # arm, perhaps how many seeds, figures
+    rows = re.findall(row, (ROOT / page).read_text(), flags=re.MULTILINE)
     arms = [arm for arm, _ in rows if arm in measured]
     assert {"skip", "ssl", "faithful", "bombo", "oracle"} <= set(arms)
     for arm, figures in rows:
