@@ -51,8 +51,7 @@ def signal_after(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             show(self, step, *rest)
             if step in steps:
                 for _ in range(times):
-                    signal.raise_signal(number)  # by this thread: two sent to the process may become one,
-                    time.sleep(0.01)  # and so may two before Python, up to 3.11, gets round to the first
+                    signal.raise_signal(number)  # by this thread: two sent to the process may become one
 
         monkeypatch.setattr(TrainingProgress, "show", show_and_signal)
 
@@ -162,6 +161,9 @@ def test_the_command_says_how_to_go_on(
     assert "resumed at step 3" in ended.out
 
 
+@pytest.mark.skipif(
+    signal.getsignal(signal.SIGINT) is not signal.default_int_handler, reason="a background job ignores Ctrl-C"
+)
 def test_a_second_ctrl_c_stops_at_once(
     small: dict[str, Any], tmp_path: Path, bombo_command: Any, signal_after: Callable[..., None]
 ) -> None:
