@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bombo.box_for_mask import cache
 from bombo.box_for_mask.cache import Cached, default_folder, prepare
 from bombo.box_for_mask.shapes import Ellipse, Fill
 from bombo.box_for_mask.weak_mask import WeakMask
@@ -170,7 +171,8 @@ def files(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
-def test_prepare_by_one_and_by_two(tmp_path: Path, records: list[Record]) -> None:
+def test_prepare_by_one_and_by_two(tmp_path: Path, records: list[Record], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "_WORTH_A_POOL", 2)
     done: dict[int, list[int]] = {1: [], 2: []}
     for processes, counts in done.items():
         prepare(records, Cached(Ellipse(), tmp_path / str(processes)), SPACE, processes, counts.append)

@@ -24,6 +24,7 @@ from bombo.files import atomic_write
 
 _STEPS = 255  # weights are kept as bytes
 _RULES = 2  # counts up when boxes are painted otherwise, so that masks made before are made anew
+_WORTH_A_POOL = 100  # images: each process imports torch first, which takes seconds
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def prepare(
         records: The images.
         cached: What makes and keeps their masks.
         space: The label space.
-        processes: How many at the same time; 1 = in this process.
+        processes: How many at the same time; for few images, all are made in this process.
         progress: Called with the number of images done.
 
     Returns:
@@ -94,7 +95,7 @@ def prepare(
     """
     made = 0
     tasks = [(record, cached, space) for record in records if record.boxes is not None]
-    if processes <= 1 or len(tasks) < processes:
+    if processes <= 1 or len(tasks) < _WORTH_A_POOL:
         for done, task in enumerate(tasks, start=1):
             made += _make(task)
             progress(done)
