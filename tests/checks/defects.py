@@ -154,6 +154,8 @@ def nothing_left(root: Path) -> None:
         mask(f"yolo/masks/train/train_0000{number}.png", lambda pixels: np.full_like(pixels, 7))(root)
 
 
+NINE = np.arange(60, 69, dtype=np.uint8).reshape(3, 3)  # values without a name
+
 # name: format, damage, code, severity, what the first examples say
 DEFECTS: dict[str, tuple[str, Damage, str, str, str]] = {
     # files
@@ -196,8 +198,12 @@ DEFECTS: dict[str, tuple[str, Damage, str, str, str]] = {
     "value outside the YOLO names": (
         "yolo", mask("yolo/masks/val/val_00001.png", put(60)), "mask-value", "error", "val_00001.png: value 60 (4 px)",
     ),
+    "many values without a name": (
+        "folder", mask(PLAIN, lambda m: put(NINE.repeat(4, 0).repeat(4, 1), 12)(m)), "mask-value", "error",
+        "and 5 more",
+    ),
     "smoothly resized": (
-        "folder", mask(PLAIN, lambda m: put(np.arange(60, 69).reshape(3, 3), 3)(m)), "mask-soft", "error", "5 more",
+        "folder", mask(PLAIN, lambda m: put(NINE, 3)(m)), "mask-soft", "error", "5 more",
     ),
     "binary 0 and 255": (
         "folder", mask(PLAIN, lambda m: ((m > 0) * 255).astype(np.uint8)), "mask-binary", "warning", "255 in",
@@ -311,6 +317,10 @@ DEFECTS: dict[str, tuple[str, Damage, str, str, str]] = {
     "class with masks only": (
         "voc", replace("data.yaml", "train, use: both", "train, use: masks"), "class-without-boxes", "note", "0 images",
     ),
+    "class that nobody chose": (
+        "voc", replace("data.yaml", "stuff: [water]", "classes: [fish]"), "image-of-other-classes", "note", ".jpg",
+    ),
+    "no list to judge by": ("voc", replace("data.yaml", "val:", "test:"), "no-val", "note", "data.yaml"),
     # contradictions
     "box without pixels": ("voc", mask(MASK, emptied), "box-without-pixels", "warning", "train_00000.jpg: "),
     "pixels without box": ("yolo", lambda root: (root / ROWS).write_text(""), "component-without-box", "warning", "px"),

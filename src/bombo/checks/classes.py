@@ -19,6 +19,11 @@ EMPTY = Defect(
     "right if somebody looked and saw nothing. If nobody looked, they teach that there is nothing: take them off the "
     "`list` of their source; the command writes them all down", LIST_ALL,
 )  # fmt: skip
+NONE_CHOSEN = Defect(
+    "image-of-other-classes", "note",
+    "image holds none of the classes chosen", "images hold none of the classes chosen",
+    "nothing has to be done if what they hold is background to you: they teach that the classes are not there",
+)  # fmt: skip
 MOSTLY_EMPTY = Defect(
     "images-mostly-empty", "warning", "list holds mostly empty images", "lists hold mostly empty images",
     "were they all annotated? What nobody annotated must be left out, by a `list` of the others under their source; "
@@ -39,6 +44,10 @@ NO_BOXES = Defect(
     "class has pixels in masks but no box in train", "classes have pixels in masks but no box in train",
     "nothing has to be done: their boxes are learned from masks alone (weak losses); is it stuff, such as grass? Then "
     "list it under `stuff:`",
+)  # fmt: skip
+NO_VAL = Defect(
+    "no-val", "note", "data file has no `val`", "data files have no `val`",
+    "training then has no figures, no best weights and no pictures: add a `val` source, or keep part of train for it",
 )  # fmt: skip
 NOT_MEASURED = Defect(
     "class-not-in-val", "note", "class of train is missing in val", "classes of train are missing in val",
@@ -101,11 +110,19 @@ def count(tasks: Sequence[Task], examined: Sequence[Examined], space: LabelSpace
     return Statistics(kinds, boxes, with_boxes, share, with_pixels, read, kinds["masks"] + kinds["both"], unlabelled)
 
 
-def empty_images(split: str, tasks: Sequence[Task], examined: Sequence[Examined]) -> list[Hit]:
-    """Images whose annotation says that there is nothing, and a list that holds mostly such."""
+def empty_images(split: str, tasks: Sequence[Task], examined: Sequence[Examined], chosen: bool) -> list[Hit]:
+    """Images whose annotation says that there is nothing, and a list that holds mostly such.
+
+    Args:
+        split: The list.
+        tasks: Its images.
+        examined: What was found in each.
+        chosen: The data file chooses among the classes: an image without any may well hold others.
+    """
     usable = [(task, found) for task, found in zip(tasks, examined, strict=True) if task.record is not None]
-    hits = [Hit(EMPTY, str(task.image)) for task, found in usable if _is_empty(task, found)]
-    if len(hits) > _MOSTLY * len(usable):
+    defect = NONE_CHOSEN if chosen else EMPTY
+    hits = [Hit(defect, str(task.image)) for task, found in usable if _is_empty(task, found)]
+    if not chosen and len(hits) > _MOSTLY * len(usable):
         hits.append(Hit(MOSTLY_EMPTY, split, f"{len(hits):,} of {len(usable):,} images"))
     return hits
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,8 @@ LOSSY = Defect(
     "JPEG changes values: export them as PNG if you can; the command saves as PNG what is left", REPAIR,
 )  # fmt: skip
 
-_SOFT = 8  # different values without a name; a person who forgot to name some has fewer
+_SOFT = 8  # different values without a name; fewer may be rare classes that nobody named
+_RGB = (1 << 16, 1 << 8, 1)  # makes one number of a colour
 _SHOWN = 4
 _MOST = 255  # colours of one file that are worth a name
 
@@ -141,10 +143,19 @@ def _refused(mask: MaskFile, pixels: np.ndarray, error: DataError) -> Hit:
     shown = ", ".join(f"{value} ({count:,} px)" for value, count in list(unnamed.items())[:_SHOWN])
     more = f" and {len(unnamed) - _SHOWN} more" if len(unnamed) > _SHOWN else ""
     detail = f"{noun} {shown}{more}"
-    if len(unnamed) >= _SOFT:
-        return Hit(SOFT, str(mask.path), detail)
     values = tuple(value for value in _distinct(pixels) if _shown(value) in unnamed)
+    if len(unnamed) >= _SOFT and (mask.path.suffix.lower() in (".jpg", ".jpeg") or not _solid(pixels, values)):
+        return Hit(SOFT, str(mask.path), detail)
     return Hit(UNNAMED, str(mask.path), detail, values=values)
+
+
+def _solid(pixels: np.ndarray, values: Sequence[Value]) -> bool:
+    """Whether most pixels of these values lie within areas of one value, as a drawn class does and a soft edge not."""
+    codes = pixels if pixels.ndim == 2 else pixels.astype(np.int32) @ _RGB
+    wanted = np.array(values) if pixels.ndim == 2 else np.array(values) @ _RGB
+    within = (codes[:-1, :-1] == codes[1:, :-1]) & (codes[:-1, :-1] == codes[:-1, 1:])
+    among = np.isin(codes[:-1, :-1], wanted)
+    return bool(among.any() and within[among].mean() > 0.5)
 
 
 def _distinct(pixels: np.ndarray) -> tuple[Value, ...]:

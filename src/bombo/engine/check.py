@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from typer import Argument, Option
 
-from bombo.checks.classes import balance, count, empty_images
+from bombo.checks.classes import NO_VAL, balance, count, empty_images
 from bombo.checks.examine import Examined, examine_all
 from bombo.checks.finding import REPAIR, Hit, gather
 from bombo.checks.naming import with_lines
@@ -111,9 +111,11 @@ def _report(
             listed, looked = [task for task, _ in own], [found for _, found in own]
             counts[split] = count(listed, looked, space)
             refused[split] = sum(task.record is None for task in listed)
-            hits += empty_images(split, listed, looked)
+            hits += empty_images(split, listed, looked, bool(file.classes))
     if "train" in counts:
         hits += balance(counts, space)
+    if not file.val:
+        hits.append(Hit(NO_VAL, str(data)))
     if all(hit.defect != UNREADABLE for hit in hits):  # what cannot be read may name them
         hits += unlisted(task.image for _, task in tasks)
     words = _words(data, file)
