@@ -9,6 +9,7 @@ from bombo.conversion.annotated import Shape
 from bombo.conversion.shapes import borders, one_ring, to_pixels
 
 _TOLERANCE = 1.25  # pixels between outline and polygon: more than the steps of nearly all slanting edges
+_OF_SIZE = 0.05  # the same for small parts, as a share of their size (root of the area)
 _SPECK = 0.01  # share of an object below which a detached part and a hole are left out
 
 
@@ -35,11 +36,12 @@ def drawn(shape: Shape, size: tuple[int, int]) -> list[np.ndarray]:
         x, y, width, height = statistics[part + 1, :4]
         body = parts[y : y + height, x : x + width] == part + 1
         rings = [ring for ring in borders(body) if cv2.contourArea(ring.astype(np.float32)) >= _SPECK * areas.sum()]
-        ring = one_ring([_simpler(ring) for ring in rings])
+        tolerance = min(_TOLERANCE, _OF_SIZE * areas[part] ** 0.5)
+        ring = one_ring([_simpler(ring, tolerance) for ring in rings])
         polygons.append((ring + np.array((x, y))).reshape(-1))
     return polygons
 
 
-def _simpler(ring: np.ndarray) -> np.ndarray:
-    simple = cv2.approxPolyDP(ring.astype(np.float32)[:, None], _TOLERANCE, closed=True)[:, 0].astype(np.float64)
+def _simpler(ring: np.ndarray, tolerance: float) -> np.ndarray:
+    simple = cv2.approxPolyDP(ring.astype(np.float32)[:, None], tolerance, closed=True)[:, 0].astype(np.float64)
     return simple if len(simple) >= 3 else ring
