@@ -193,6 +193,21 @@ class TestCommand:
         assert skipped["file"].endswith("train_00001.jpg")
         assert [record.name for record in read(out / "data.yaml").records] == ["train_00000", "train_00002"]
 
+    def test_images_in_folders_of_their_own_lie_side_by_side_afterwards(self, trained: Path, tmp_path: Path) -> None:
+        devkit, data = tmp_path / "devkit", tmp_path / "mine.yaml"
+        write_voc({"a": [make_scene(0, 64), make_scene(1, 64)]}, devkit)
+        for folder in ("JPEGImages", "Annotations"):
+            (devkit / folder / "a").mkdir()
+            for file in devkit.glob(f"{folder}/a_00001.*"):
+                file.rename(devkit / folder / "a" / f"1{file.suffix}")
+            for file in devkit.glob(f"{folder}/a_00000.*"):
+                file.rename(devkit / folder / f"a-1{file.suffix}")
+        (devkit / "ImageSets" / "Main" / "a.txt").write_text("a/1\na-1\n")
+        data.write_text("stuff: [water]\ntrain: [{format: voc, root: devkit, list: a, use: boxes}]\n")
+        done = bombo.complete(data, trained, out=tmp_path / "out", device="cpu")
+        assert [record.name for record in read(done.path / "data.yaml").records] == ["a-1", "train-a-1"]
+        assert len([*(done.path / "review").iterdir()]) == 2
+
     def test_an_image_that_lacks_its_mask_is_completed_whatever_its_source_says(
         self, trained: Path, tmp_path: Path, bombo_command: Callable[..., Any]
     ) -> None:

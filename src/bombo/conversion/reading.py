@@ -178,6 +178,28 @@ def objects_of(record: Record, mask: np.ndarray | None) -> tuple[AnnotatedObject
     )
 
 
+def named_for_files(records: Sequence[Record], split: Split, taken: set[str]) -> list[Record]:
+    """Names for files: without folders and outer spaces, which lists cannot say, and none that is taken.
+
+    These get their list's in front, and a number where that is not enough.
+
+    Args:
+        records: The images of one list.
+        split: The list.
+        taken: Names of other images; those of these are added.
+    """
+    named = []
+    for record in records:
+        name = own = record.name.replace("/", "-").strip()
+        again = 1
+        while name in taken:
+            name = f"{split}-{own}" + (f"-{again}" if again > 1 else "")
+            again += 1
+        taken.add(name)
+        named.append(replace(record, name=name))
+    return named
+
+
 def said_by_outlines(record: Record) -> bool:
     """Whether the mask of an image is what the outlines of its objects say, and no more."""
     own, mask = record.boxes, record.mask
@@ -206,21 +228,5 @@ def _without_empty_masks(records: list[Record]) -> list[Record]:
 
 
 def _with_distinct_names(parts: list[Part]) -> list[Part]:
-    """Names for files: without folders and outer spaces, which lists cannot say, and none that an earlier list has.
-
-    These get their own list's in front, and a number where that is not enough.
-    """
     taken: set[str] = set()
-    distinct = []
-    for part in parts:
-        records = []
-        for record in part.records:
-            name = own = record.name.replace("/", "-").strip()
-            again = 1
-            while name in taken:
-                name = f"{part.split}-{own}" + (f"-{again}" if again > 1 else "")
-                again += 1
-            taken.add(name)
-            records.append(replace(record, name=name))
-        distinct.append(Part(part.split, part.kind, records))
-    return distinct
+    return [replace(part, records=named_for_files(part.records, part.split, taken)) for part in parts]

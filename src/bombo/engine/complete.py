@@ -27,6 +27,7 @@ from bombo.completion.doubt import Doubt, Facts, ranked
 from bombo.completion.review import PAGE, row, write_review
 from bombo.conversion.annotated import AnnotatedImage
 from bombo.conversion.losses import Losses
+from bombo.conversion.reading import named_for_files
 from bombo.conversion.report import noted
 from bombo.data.data_file import Split, label_space, load_data_file, read_split
 from bombo.data.label_space import LabelSpace
@@ -121,14 +122,15 @@ def complete(
     judge = load(model, device=device)
     require_classes(judge, space, data)
     found = read_split(file, split, space, skip_bad=skip_bad, partial=True, as_annotated=True)
-    labelled = _labelled_alike(found.records, space, file.where(split))
+    records = named_for_files(found.records, split, set())
+    labelled = _labelled_alike(records, space, file.where(split))
     cached = Cached(GrabCut(), default_folder())
-    if boxed := [record for record in found.records if record.kind == "boxes"]:
+    if boxed := [record for record in records if record.kind == "boxes"]:
         make_masks(boxed, cached, space, console)
     losses, voc, problems, done = Losses(), Losses(), Problems(), list[Facts]()
     with appearing_folder(out) as root:
-        folder.write(_images(found.records, judge, cached, done, problems, console), space, root, losses, voc)
-        problems.raise_unless(skip_bad, len(found.records))
+        folder.write(_images(records, judge, cached, done, problems, console), space, root, losses, voc)
+        problems.raise_unless(skip_bad, len(records))
         review = ranked(done, space)
         write_review(review, space, root, pictures, lambda name: folder.mask_of(root, name))
         atomic_write(root / folder.DATA, folder.data_file(file, split, space, out, labelled))
