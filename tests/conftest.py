@@ -12,20 +12,9 @@ import torch
 import bombo
 from bombo import cli
 from bombo.data.writers import write_demo
+from quick import QUICK
 
-# what makes a run take a second: 8 images of 64 pixels, batches of 4, the smallest network timm has
-SMALL = {
-    "backbone": "test_resnet",
-    "weights": "none",
-    "channels": 16,
-    "segmentation_channels": 16,
-    "head_depth": 0,
-    "size": 64,
-    "batch_size": 4,
-    "workers": 0,
-    "device": "cpu",
-    "precision": "32",
-}
+SMALL = QUICK | {"device": "cpu", "precision": "32"}
 
 
 class Ended(NamedTuple):

@@ -8,18 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
 
+from quick import QUICK
+
 ROOT = Path(__file__).parents[2]
-SMALL = {
-    "backbone": "test_resnet",
-    "weights": "none",
-    "channels": 16,
-    "segmentation_channels": 16,
-    "head_depth": 0,
-    "size": 64,
-    "epochs": 1,
-    "batch_size": 4,
-    "workers": 0,
-}
+SMALL = QUICK | {"epochs": 1}
 PAGES = ["README.md", *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))]
 _FENCE = re.compile(r'^( *)```(?:\{\.)?(\w*)(?: title="([^"\n]*)")?\}?\n(.*?)^\1```$', re.DOTALL | re.MULTILINE)
 
