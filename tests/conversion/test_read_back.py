@@ -177,6 +177,7 @@ class TestLosses:
         [
             pytest.param(square(2, 2, 8, score=0.5), "coco", "1 `score` of annotations not carried over", id="score"),
             pytest.param(square(2, 2, 8, area=7), "voc", "1 `area` of objects not carried over", id="area"),
+            pytest.param(square(2, 2, 8, area=7), "yolo", "1 `area` of objects not carried over", id="area of rows"),
             pytest.param(square(2, 2, 8), "voc", "2 polygons written as pixels", id="polygons"),
             pytest.param(square(4, 4, 2), "voc", "1 outlines in part below another object", id="hidden"),
             pytest.param(

@@ -93,6 +93,7 @@ def ultralytics_yaml(root: Path, splits: Mapping[str, Sequence[str]], space: Lab
 
 def _row(item: AnnotatedObject, image: AnnotatedImage, losses: Losses) -> str:
     losses.change("`difficult` flags lost", image.name, int(item.difficult))
+    losses.change("`area` of objects not carried over", image.name, int(item.area is not None))
     if item.shape is None or not can_be_a_row(item.shape, image.size):
         losses.change("outlines without a pixel, written as boxes", image.name, int(item.shape is not None))
         return yolo_box(item.label, item.box, image.size)
