@@ -238,7 +238,7 @@ def _complete(given: dict[str, Any], as_json: AsJson = False) -> None:
 
     In CVAT, import a zip of what is in `completed/voc` (*PASCAL VOC 1.1*: boxes and masks), or
     `completed/coco/annotations/instances_default.json` (*COCO 1.0*: polygons). For Label Studio, turn that file into
-    tasks first:
+    tasks first, with the converter of `pip install label-studio-sdk`:
 
     `label-studio-converter import coco -i completed/coco/annotations/instances_default.json -o tasks.json --out-type
     predictions --image-root-url "/data/local-files/?d=images"`
