@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,23 @@ def test_split_and_list(root: Path) -> None:
         read(root)
     with pytest.raises(ConfigError, match="no `test`"):
         read(root, split="test")
+
+
+@pytest.mark.parametrize("written", ["a.jpg", "train/a.jpg", "images/train/a.jpg"])
+def test_a_list_of_ones_own_may_say_names_only(root: Path, written: str) -> None:
+    (root / "data.yaml").write_text("train: [nowhere, images, images/train]\nnames: [dog, cat]\n")
+    (root / "part.txt").write_text(f"{written}\n")
+    assert [record.name for record in read(root, list="part.txt")] == ["a"]
+
+
+def test_a_name_is_looked_for_among_the_images_of_its_own_list_first(root: Path) -> None:
+    (root / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [dog, cat, cow]\n")
+    for folder in ("images", "labels"):
+        shutil.copytree(root / folder / "train", root / folder / "val")
+    (root / "part.txt").write_text("a.jpg\n")
+    for split in ("train", "val"):
+        (record,) = read(root, list="part.txt", split=split)
+        assert record.image == root / "images" / split / "a.jpg"
 
 
 @pytest.mark.parametrize("names", ["", "names: 3", "names: {a: cat}", "names: []"])

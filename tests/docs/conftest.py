@@ -124,5 +124,6 @@ def _yolo(root: Path, rng: np.random.Generator) -> None:
             mask = _picture(root / "images" / split / f"{index}.jpg", rng)
             row = f"{int(mask[20, 30]) - 1} 0.546875 0.520833 0.46875 0.625\n"
             (root / "labels" / split / f"{index}.txt").write_text(row)
+        (root / f"{split}.txt").write_text("0.jpg\n1.jpg\n")
     content = {"train": "images/train", "val": "images/val", "names": {0: "cat", 1: "dog"}}
     (root / "data.yaml").write_text(yaml.safe_dump(content))

@@ -46,8 +46,9 @@ NO_BOXES = Defect(
     "list it under `stuff:`",
 )  # fmt: skip
 NO_VAL = Defect(
-    "no-val", "note", "data file has no `val`", "data files have no `val`",
-    "training then has no figures, no best weights and no pictures: add a `val` source, or keep part of train for it",
+    "no-val", "note", "list is missing: `val`", "lists are missing: `val`",
+    "training then has no figures, no best weights and no galleries: add images with both annotations, or keep some of "
+    "train for it, by a `list` under each source",
 )  # fmt: skip
 NOT_MEASURED = Defect(
     "class-not-in-val", "note", "class of train is missing in val", "classes of train are missing in val",

@@ -5,6 +5,7 @@ Format: https://docs.ultralytics.com/datasets/detect, /segment and /semantic.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, cast
 
@@ -92,16 +93,20 @@ class YoloReader:
     def _base(self) -> Path:
         beside, path = self.source.yaml.parent, str(self.yaml.content.get("path") or "")
         if Path(path).is_absolute():  # stays as it was when a data set is copied or moved
-            entries = [str(e) for split in ("train", "val", "test") for e in _listed(self.yaml.content.get(split))]
-            if entries and all((beside / entry).exists() for entry in entries):
+            if (entries := self._entries()) and all((beside / entry).exists() for entry in entries):
                 return beside
         # `path` may be a name inside Ultralytics' own data folder; the files are then where the user said
         return beside / path if (beside / path).is_dir() else self.source.root
 
+    def _entries(self, first: str = "train") -> list[str]:
+        """What the YAML names for all splits, those of one split first."""
+        splits = sorted(("train", "val", "test"), key=lambda split: split != first)
+        return [str(entry) for split in splits for entry in _listed(self.yaml.content.get(split))]
+
     def listed(self, split: str) -> list[Path]:
         """Paths of the images of a split, or of the source's list."""
         if self.source.list_file is not None:
-            return self._listed_in(self.source.list_file)
+            return self._listed_in(self.source.list_file, [self.base / entry for entry in self._entries(split)])
         entries = self.yaml.content.get(split)
         if not entries:
             fix = "add it, or choose another with `split:`"
@@ -127,12 +132,12 @@ class YoloReader:
             raise DataError(f"{tries[0]} does not exist", where=self.yaml.where(), fix=fix)
         return found[0]
 
-    def _listed_in(self, path: Path) -> list[Path]:
-        """Images of a text list: `./x` starts at the list's folder, `x` at the data set's or the list's."""
+    def _listed_in(self, path: Path, folders: Sequence[Path] = ()) -> list[Path]:
+        """Images of a text list: `./x` starts at the list's folder, `x` at the data set's, the list's or one given."""
         images = []
         for entry in read_list(path):
-            beside = path.parent / entry
-            images.append(beside if entry.startswith("./") or beside.is_file() else self.base / entry)
+            places = [path.parent] if entry.startswith("./") else [path.parent, *folders, self.base]
+            images.append(next((place / entry for place in places if (place / entry).is_file()), places[-1] / entry))
         return images
 
     def read(self, image: Path) -> Record:
