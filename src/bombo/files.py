@@ -15,6 +15,11 @@ from typing import Any, BinaryIO
 from bombo.errors import BomboError
 
 
+def is_file(path: Path) -> bool:
+    """Whether a file is there; False also for what no file can be called, such as a name that is too long."""
+    return os.path.isfile(path)  # noqa: PTH113 - `Path.is_file` raises an OSError for such names
+
+
 def atomic_write(path: Path, data: bytes | str) -> None:
     """Writes a whole file or nothing: whoever reads `path` sees the old content or the new, never a part.
 

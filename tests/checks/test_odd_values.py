@@ -56,23 +56,37 @@ def repaired(data: Path) -> None:
         bombo.convert(data, Path(folder) / "fixed", to="coco", repair=True)
 
 
+def survives(instances: Path, trail: tuple[Any, ...], value: Any) -> None:
+    content = json.loads(instances.with_name("val.json").read_text())  # always sound
+    *way, last = trail
+    place = content
+    for key in way:
+        place = place[key]
+    place[last] = value
+    instances.write_text(json.dumps(content))
+    checked(instances.parents[1] / "data.yaml")
+    repaired(instances.parents[1] / "data.yaml")
+
+
 @pytest.fixture
 def instances(copy: Callable[[str], Path]) -> Path:
     return copy("coco").with_name("coco") / "train.json"
 
 
+HUGE = [("annotations", 1, "area"), ("images", 0, "height"), ("images", 0, "file_name"), ("annotations", 0, "bbox", 2)]
+
+
+@pytest.mark.parametrize("trail", HUGE, ids=lambda trail: trail[-1])
+@pytest.mark.parametrize("value", [10**400, "9" * 400], ids=["number", "text"])
+def test_what_is_too_large(trail: tuple[Any, ...], value: Any, instances: Path) -> None:
+    survives(instances, trail, value)
+
+
 @QUICK
 @given(st.data())
 def test_any_value_anywhere_in_the_json(instances: Path, data: st.DataObject) -> None:
-    content = json.loads(instances.with_name("val.json").read_text())  # always sound
-    *way, last = data.draw(st.sampled_from(leaves(content)[1:]))
-    place = content
-    for key in way:
-        place = place[key]
-    place[last] = data.draw(ODD)
-    instances.write_text(json.dumps(content))
-    checked(instances.parents[1] / "data.yaml")
-    repaired(instances.parents[1] / "data.yaml")
+    trails = leaves(json.loads(instances.with_name("val.json").read_text()))[1:]
+    survives(instances, data.draw(st.sampled_from(trails)), data.draw(ODD))
 
 
 @QUICK

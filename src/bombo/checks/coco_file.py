@@ -111,11 +111,10 @@ def raw_boxes(source: CocoSource, content: Content) -> tuple[dict[Any, list[tupl
     by_image: dict[Any, list[tuple[int, RawBox]]] = defaultdict(list)
     for position, item in enumerate(content["annotations"]):
         number, numbers = key_of(item, "image_id"), item.get("bbox")
-        entry = chosen.get(number, {})
-        size = (entry.get("height"), entry.get("width"))
+        size = coco.declared_size(chosen.get(number, {}))
         if not (isinstance(numbers, list) and len(numbers) == 4 and all(map(coco.is_number, numbers))):
             continue
-        if isinstance(size[0], int) and isinstance(size[1], int):
+        if size is not None:
             x, y, width, height = map(float, numbers)
             name = names.get(key_of(item, "category_id"), str(item.get("category_id")))
             box = RawBox(
@@ -123,7 +122,7 @@ def raw_boxes(source: CocoSource, content: Content) -> tuple[dict[Any, list[tupl
                 name,
                 (x, y, width, height),
                 (x, y, x + width, y + height),
-                (size[0], size[1]),
+                size,
             )
             by_image[number].append((position, box))
     boxes = [box for own in by_image.values() for _, box in own]

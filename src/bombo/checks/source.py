@@ -19,6 +19,7 @@ from bombo.data.sources import CocoSource, FolderSource, Source, VocSource, Yolo
 from bombo.data.voc import VocReader
 from bombo.data.yolo import YoloReader
 from bombo.errors import DataError, MissingFileError
+from bombo.files import is_file
 
 UNREADABLE = Defect(
     "source-unreadable", "error", "source cannot be read; its images were not looked at",
@@ -152,4 +153,4 @@ def _named(source: Source, split: Split, space: LabelSpace) -> dict[Path, Path |
             stems = folder.by_stem(source.images)
             files = {path: Path() for stem, _ in folder.listed(source, stems) for path in stems.get(stem, [])}
     alone = source.use_boxes and isinstance(source, VocSource | YoloSource)
-    return {image: boxes if alone else None for image, boxes in files.items() if image.is_file()}
+    return {image: boxes if alone else None for image, boxes in files.items() if is_file(image)}

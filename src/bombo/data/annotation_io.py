@@ -10,6 +10,7 @@ from xml.etree.ElementTree import Element  # trees only: the parser is defusedxm
 
 from bombo.data.sources import CocoSource
 from bombo.errors import DataError, MissingFileError
+from bombo.files import is_file
 
 Box = tuple[float, float, float, float]
 Content = dict[str, list[dict[str, Any]]]  # `images`, `annotations` and `categories` of an instances JSON
@@ -120,5 +121,5 @@ def require_file(path: Path, what: str, fix: str = "restore it, or take the imag
     Raises:
         DataError: It is not.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise MissingFileError(f"{what} is missing", where=str(path), fix=fix)

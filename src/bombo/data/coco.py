@@ -17,8 +17,10 @@ from bombo.data.masks import Outline, OutlineMask
 from bombo.data.sample import BoxAnnotation, Problems, Record
 from bombo.data.sources import CocoSource
 from bombo.errors import DataError
+from bombo.files import is_file
 
 _FLOAT_BITS = 1024
+_LONGEST = 2**31 - 1  # pixels of a side
 
 
 def class_names(source: CocoSource) -> list[str]:
@@ -106,12 +108,12 @@ class _CocoReader:
 
     def read(self, image: dict[str, Any]) -> Record:
         where = f"{self.path}, image id {image['id']}"
-        file_name, height, width = (image.get(key) for key in ("file_name", "height", "width"))
+        file_name, size = image.get("file_name"), declared_size(image)
         if not isinstance(file_name, str):
             raise DataError(f"file_name is {file_name}", where=where, fix="write the name of the image file")
-        if not (isinstance(height, int) and isinstance(width, int) and min(height, width) >= 1):
-            raise DataError(f"{width} x {height} is no image size", where=where, fix="write its width and height")
-        size = (height, width)
+        if size is None:
+            found = f"{image.get('width')} x {image.get('height')}"
+            raise DataError(f"{found} is no image size", where=where, fix="write its width and height")
         path = self._image(file_name)
         items = self.annotations.get(image["id"], [])
         outlines = [self._outline(item, size) for item in items] if self.source.use_masks else None
@@ -123,10 +125,10 @@ class _CocoReader:
     def _image(self, file_name: str) -> Path:
         """Path of an image; if it is missing, looks where the tools' exports let file names start."""
         path, root = self.source.images / file_name, self.source.root
-        if not path.is_file():
+        if not is_file(path):
             subset = self.path.stem.removeprefix("instances_")
             starts = (root, self.path.parent, self.source.images / subset, root / subset)
-            start = next((folder for folder in starts if (folder / file_name).is_file()), None)
+            start = next((folder for folder in starts if is_file(folder / file_name)), None)
             if start is not None:
                 written = start.relative_to(root) if start.is_relative_to(root) else start
                 require_file(path, "the image", f"the JSON's names start at {start}: write `images: {written}`")
@@ -158,7 +160,7 @@ class _CocoReader:
                 difficult.append(bool(item.get("ignore", 0)) and not crowd[-1])
                 kept.append(outline)
                 area = item.get("area")
-                known = isinstance(area, int | float) and 0 < area < math.inf
+                known = isinstance(area, int | float) and is_number(area) and 0 < area < math.inf
                 areas.append(float(cast(float, area)) if known else (x2 - x1) * (y2 - y1))
         return BoxAnnotation.build(
             boxes,
@@ -226,6 +228,13 @@ def shape_of(segmentation: Any, size: tuple[int, int], where: str) -> list[np.nd
         fix = "a polygon is [x1, y1, x2, y2, x3, y3, ...], three points or more"
         raise DataError("the segmentation is no list of polygons", where=where, fix=fix)
     return polygons
+
+
+def declared_size(image: dict[str, Any]) -> tuple[int, int] | None:
+    """(height, width) of an entry of `images`, None where it says no size that an image can have."""
+    height, width = image.get("height"), image.get("width")
+    sound = all(type(side) is int and 1 <= side <= _LONGEST for side in (height, width))
+    return (cast(int, height), cast(int, width)) if sound else None
 
 
 def is_number(value: Any) -> bool:

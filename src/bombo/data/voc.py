@@ -16,6 +16,7 @@ from bombo.data.masks import Colour, MaskCodes, MaskFile
 from bombo.data.sample import BoxAnnotation, Problems, Record
 from bombo.data.sources import VocSource
 from bombo.errors import DataError, MissingFileError, did_you_mean
+from bombo.files import is_file
 
 # fmt: off
 VOC_CLASSES = [  # in the order of the development kit: mask value = position + 1
@@ -111,9 +112,9 @@ class VocReader:
         boxes, mask, size = None, None, None
         annotation = path = self.source.root / "Annotations" / f"{name}.xml"
         mask_file = self.source.root / "SegmentationClass" / f"{name}.png"
-        if self.source.use_boxes and (annotation.is_file() or not (self.partial and mask_file.is_file())):
+        if self.source.use_boxes and (is_file(annotation) or not (self.partial and is_file(mask_file))):
             size, boxes = self._boxes(annotation)
-        if self.source.use_masks and (mask_file.is_file() or not (self.partial and boxes is not None)):
+        if self.source.use_masks and (is_file(mask_file) or not (self.partial and boxes is not None)):
             path = mask_file
             require_file(path, "the mask", "name a `list` of images that have masks, or write `use: boxes`")
             mask = MaskFile(path, self.codes)
@@ -131,7 +132,7 @@ class VocReader:
     def file(self, name: str) -> Path | None:
         """Path of an image, None if there is none."""
         paths = (self.source.root / "JPEGImages" / f"{name}{suffix}" for suffix in _IMAGE_SUFFIXES)
-        return next((path for path in paths if path.is_file()), None)
+        return next((path for path in paths if is_file(path)), None)
 
     def _boxes(self, path: Path) -> tuple[tuple[int, int], BoxAnnotation]:
         annotation = parse(path)
@@ -245,7 +246,7 @@ def parse(path: Path) -> Element:
 def _label_map(source: VocSource) -> dict[str, Colour]:
     """Class name → colour from `labelmap.txt` (`name:r,g,b:parts:actions`), background left out; empty without one."""
     path = source.root / "labelmap.txt"
-    if not path.is_file():
+    if not is_file(path):
         return {}
     colours: dict[str, Colour] = {}
     for number, text in enumerate(read_text(path).splitlines(), start=1):

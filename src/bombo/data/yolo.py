@@ -19,6 +19,7 @@ from bombo.data.sample import BoxAnnotation, MaskAnnotation, Problems, Record
 from bombo.data.sources import YoloSource
 from bombo.data.yaml_file import YamlFile
 from bombo.errors import ConfigError, DataError, MissingFileError
+from bombo.files import is_file
 
 _MASK_SUFFIXES = (".png", ".PNG", ".bmp", ".tif")
 Row = tuple[str, str, np.ndarray]  # place, class name, normalised numbers
@@ -92,9 +93,9 @@ class YoloReader:
 
     def _base(self) -> Path:
         beside, path = self.source.yaml.parent, str(self.yaml.content.get("path") or "")
-        if Path(path).is_absolute():  # stays as it was when a data set is copied or moved
-            if (entries := self._entries()) and all((beside / entry).exists() for entry in entries):
-                return beside
+        entries = self._entries() if Path(path).is_absolute() else []
+        if entries and all((beside / entry).exists() for entry in entries):
+            return beside  # an absolute path stays as it was when a data set is copied or moved
         # `path` may be a name inside Ultralytics' own data folder; the files are then where the user said
         return beside / path if (beside / path).is_dir() else self.source.root
 
@@ -137,7 +138,7 @@ class YoloReader:
         images = []
         for entry in read_list(path):
             places = [path.parent] if entry.startswith("./") else [path.parent, *folders, self.base]
-            images.append(next((place / entry for place in places if (place / entry).is_file()), places[-1] / entry))
+            images.append(next((place / entry for place in places if is_file(place / entry)), places[-1] / entry))
         return images
 
     def read(self, image: Path) -> Record:
@@ -160,7 +161,7 @@ class YoloReader:
             except MissingFileError:
                 if not self.partial:
                     raise
-        if (self.source.use_boxes or paint) and (label_file.is_file() or not (self.partial and mask is not None)):
+        if (self.source.use_boxes or paint) and (is_file(label_file) or not (self.partial and mask is not None)):
             rows = self._rows(label_file, size)
             outlines = self._outlines(rows, size) if self.source.use_masks else None
             boxes = self._boxes(rows, size, outlines) if self.source.use_boxes else None
@@ -276,7 +277,7 @@ def _mask_file(image: Path, masks_dir: str) -> Path:
     stem = _parallel(image, masks_dir)
     tries = [stem.with_suffix(suffix) for suffix in _MASK_SUFFIXES]
     for path in tries:
-        if path.is_file() and path != image:
+        if is_file(path) and path != image:
             return path
     raise MissingFileError("the mask is missing", where=str(tries[0]), fix="restore it, or take the image off the list")
 
