@@ -123,7 +123,7 @@ def make_masks(records: Sequence[Record], cached: Cached, space: LabelSpace, con
     seconds = time.monotonic() - began
     told = f"{made:,} made in {seconds:.0f} s, " if made else ""
     there = f"{len(records) - made:,} from earlier runs, " if made < len(records) else ""
-    console.print(f"masks     of boxes: {told}{there}kept in {cached.folder}", markup=False)
+    console.print(f"masks     of boxes: {told}{there}kept in {cached.folder}", markup=False, soft_wrap=True)
 
 
 def _look_for_all(records: Sequence[Record], folder: Path) -> None:

@@ -104,7 +104,7 @@ def finish(console: Console, training: Training, folder: Path, stopped: str, rep
     if stopped == "out of time":
         line("go on", f"bombo train --resume {folder}")
     line("wrote", "   ".join(map(str, [*(folder / name for name in names), *([report] if report else [])])))
-    line("next", f"bombo predict {folder} photos/        bombo evaluate {folder} --data FILE")
+    line("next", f"bombo predict {folder} photos/        bombo export {folder}")
 
 
 def evaluation_table(evaluation: Evaluation) -> Group:
