@@ -21,10 +21,9 @@ COMPONENT_WITHOUT_BOX = Defect(
     "source whose boxes are not complete",
 )  # fmt: skip
 
-_SMALLEST, _SMALLEST_SHARE = (
-    32,
-    0.0025,
-)  # pixels, of the image; smaller components are splinters more often than objects
+# smaller components are splinters more often than objects
+_SMALLEST = 32  # pixels
+_SMALLEST_SHARE = 0.0025  # of the image
 _COVERED = 0.5  # of a component's pixels; annotators draw boxes a little too small
 
 

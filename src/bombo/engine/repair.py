@@ -72,10 +72,8 @@ def _merged(records: Iterable[Record], losses: Losses) -> list[Record]:
     """Every image once, with the annotation of all its records; of two of one kind, the first one's."""
     known: dict[tuple[Path, tuple[bool, ...] | None], Record] = {}
     for record in records:
-        key = (
-            record.image.resolve(),
-            record.labelled,
-        )  # where other classes were looked for, annotation cannot be joined
+        # where other classes were looked for, annotation cannot be joined
+        key = record.image.resolve(), record.labelled
         first = known.setdefault(key, record)
         if first is record:
             continue
