@@ -45,6 +45,7 @@ def batch(kinds: list[str], rows: list[Row] | None = None) -> Batch:
         torch.ones(len(kinds), SIDE, SIDE, dtype=torch.bool),
         torch.zeros(len(kinds), 0, 4),
         torch.zeros(len(kinds), 0, dtype=torch.int64),
+        torch.zeros(len(kinds), 0, dtype=torch.bool),
     )
     return Batch(
         plain,

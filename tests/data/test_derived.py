@@ -28,6 +28,7 @@ DERIVED = Derived(
     visible=torch.ones(HEIGHT, WIDTH, dtype=torch.bool),
     boxes=torch.tensor([[1.0, 1, 3, 3], [4, 1, 6, 3]]),
     labels=torch.tensor([0, 1]),
+    is_target=torch.tensor([True, True]),
 )
 
 
@@ -85,7 +86,7 @@ def test_padding_is_not_visible(flip: bool) -> None:
     [
         pytest.param(View((0, 0, 3, 4), (0, 0, 3, 4), (4, 3)), [0], id="outside"),
         pytest.param(View((2, 0, 4, 4), (0, 0, 4, 4), (4, 4)), [0, 1], id="a pixel left"),
-        pytest.param(View((2, 0, 4, 4), (0, 0, 3, 4), (4, 3)), [1], id="less than a pixel left"),
+        pytest.param(View((2, 0, 4, 4), (0, 0, 3, 4), (4, 3)), [0, 1], id="less than a pixel left"),
         pytest.param(View((3, 0, 1, 1), (0, 0, 8, 8), (8, 8)), [], id="nothing"),
     ],
 )
@@ -93,6 +94,15 @@ def test_boxes_out_of_sight_are_left_out(view: View, labels: list[int]) -> None:
     seen = through(view)
     assert seen.labels.tolist() == labels
     assert seen.boxes.shape == (len(labels), 4)
+    width = seen.boxes[:, 2] - seen.boxes[:, 0]
+    assert torch.equal(seen.is_target, width >= 1)  # half of the box is there, but it may be thinner than a pixel
+
+
+def test_a_box_of_which_little_is_seen_is_no_target() -> None:
+    wide = replace(DERIVED, boxes=torch.tensor([[0.0, 0, 6, 4], [3, 1, 6, 3]]))
+    seen = wide.seen_through(View((5, 0, 1, 4), (0, 0, 16, 16), (16, 16)), IMAGE)
+    assert seen.labels.tolist() == [0, 1]
+    assert seen.is_target.tolist() == [False, True]  # 1/6 of it, 1/3 of it
 
 
 @settings(max_examples=60, deadline=None)
@@ -107,6 +117,7 @@ def test_masks_move_as_drawn_ones_do(seed: int, fit: str) -> None:
         weights=mask / 2,
         boxes=torch.tensor([[10.0, 5, 30, 25]]),
         labels=torch.tensor([1]),
+        is_target=torch.tensor([True]),
     )
     drawn = Sample(image, derived.boxes, derived.labels, torch.tensor([True]), mask)
     with torch.random.fork_rng(devices=[]):
@@ -119,8 +130,9 @@ def test_masks_move_as_drawn_ones_do(seed: int, fit: str) -> None:
     assert torch.equal(seen.visible, sample.mask != VOID)
     assert torch.equal(seen.weights, torch.where(seen.visible, sample.mask / 2, 0))
     assert sample.boxes is not None
-    shown = sample.boxes[((sample.boxes[:, 2:] - sample.boxes[:, :2]) >= 1).all(1)]
-    torch.testing.assert_close(seen.boxes, shown)
+    assert sample.is_target is not None
+    torch.testing.assert_close(seen.boxes, sample.boxes)
+    assert torch.equal(seen.is_target, sample.is_target)
 
 
 def test_nothing_says_nothing() -> None:
@@ -137,7 +149,11 @@ def test_nothing_says_nothing() -> None:
 
 def test_stacked_boxes_are_padded() -> None:
     batch = stack(
-        [Derived.nothing(IMAGE), DERIVED, replace(DERIVED, boxes=DERIVED.boxes[1:], labels=DERIVED.labels[1:])]
+        [
+            Derived.nothing(IMAGE),
+            DERIVED,
+            replace(DERIVED, **{name: getattr(DERIVED, name)[1:] for name in ("boxes", "labels", "is_target")}),
+        ]
     )
     nobody, second = [0.0] * 4, DERIVED.boxes[1].tolist()
     assert batch.boxes.tolist() == [[nobody, nobody], DERIVED.boxes.tolist(), [second, nobody]]

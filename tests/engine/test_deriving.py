@@ -24,7 +24,7 @@ from bombo.box_for_mask.shapes import Fill
 from bombo.data.data_file import label_space, load_data_file, read_split
 from bombo.data.dataset import load
 from bombo.data.derived import Derived
-from bombo.data.label_space import VOID, LabelSpace
+from bombo.data.label_space import ANY_CLASS, VOID, LabelSpace
 from bombo.data.sample import BoxAnnotation, Record, Sample
 from bombo.engine.deriving import Deriver, chosen_method, make_derive, usual_rates
 from bombo.engine.progress import TrainingProgress
@@ -77,6 +77,15 @@ def test_no_weak_loss_speaks_of_a_crowd() -> None:
     expected[16:, 16:] = False
     assert torch.equal(derived.visible, expected)
     assert bool(Deriver(SPACE, Fill(), True, "joins")(record, sample).visible.all())
+
+
+def test_in_a_box_of_unknown_class_only_smaller_boxes_are_heard() -> None:
+    record, sample = one("boxes")
+    boxes = BoxAnnotation.build([BOX, (0.0, 0.0, 32.0, 32.0)], [1, ANY_CLASS])
+    derived = Deriver(SPACE, Fill(), True, "joins")(replace(record, boxes=boxes), sample)
+    expected = torch.zeros(32, 32, dtype=torch.bool)
+    expected[4:28, 8:24] = True
+    assert torch.equal(derived.visible, expected)
 
 
 def is_nothing(derived: Derived) -> bool:

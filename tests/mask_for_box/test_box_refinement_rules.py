@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bombo.mask_for_box.components import components as find_components
-from bombo.mask_for_box.pseudo_boxes import ALONE, SURE, Proposals, PseudoBoxes
+from bombo.mask_for_box.pseudo_boxes import ALONE, SURE, Proposals, PseudoBoxes, intersection
 from bombo.mask_for_box.refinement import refine
 
 CAT, DOG = 0, 1
@@ -74,6 +74,10 @@ BAR = [(10, 50, 110, 70, CAT), (50, 30, 70, 90, DOG)]  # the dog stands before i
 SQUARE = (20, 20, 60, 60, CAT)
 WIDE = (20, 20, 80, 40, CAT)
 
+HOOK = [(10, 10, 30, 110, CAT), (30, 90, 110, 110, CAT)]  # a small cat lies in the rectangle of a large one
+SMALL, LARGE = (70, 20, 100, 50, CAT), (10, 10, 110, 110)
+BOTH: list[Answer] = [(LARGE, CAT, 1.0, ALL), (SMALL[:4], CAT, 1.0, ALL)]
+
 SCENES = {
     "touching squares, two predictions: split": Scene([LEFT, RIGHT], [ON_LEFT, ON_RIGHT], SPLIT, [0.8]),
     "a prediction of both is sure, but a group": Scene(
@@ -120,6 +124,15 @@ SCENES = {
             ((70, 50, 110, 70), CAT, 1.0, ALL),
         ],
         [1.0, 1.0, ALONE],
+    ),
+    "in the rectangle of another, only the small one seen: the large one is alone": Scene(
+        [*HOOK, SMALL], [(*SMALL[:4], 0.6, CAT)], [(LARGE, CAT, ALONE, NONE), BOTH[1]], [ALONE, 1.0]
+    ),
+    "in the rectangle of another, the small one surer": Scene(
+        [*HOOK, SMALL], [(*SMALL[:4], 0.9, CAT), (*LARGE, 0.8, CAT)], BOTH, [1.0, 1.0]
+    ),
+    "in the rectangle of another, the large one surer": Scene(
+        [*HOOK, SMALL], [(*SMALL[:4], 0.8, CAT), (*LARGE, 0.9, CAT)], BOTH, [1.0, 1.0]
     ),
     "no prediction: alone": Scene([SQUARE], [], [((20, 20, 60, 60), CAT, ALONE, NONE)], [ALONE]),
     "one prediction that disagrees": Scene(
@@ -326,6 +339,9 @@ def test_what_holds_for_any_scene(drawn: list[Rectangle], seen: list[Prediction]
     alone_or_kept = pseudo.weights[0, : labels.shape[1]] > 0
     assert bool(used.any()) == bool(labels.numel())
     assert (pseudo.trust[0, ~alone_or_kept] != ALONE).all()
+    same = labels[0][:, None] == pseudo.labels[0, used]
+    on_it = same & (intersection(boxes, pseudo.boxes[:, used])[0] > 0)
+    assert on_it.any(1).all()
 
 
 def test_components_as_they_are_and_hard() -> None:

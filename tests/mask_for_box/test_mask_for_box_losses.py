@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bombo.data.batch import Batch, collate
-from bombo.data.derived import Derived
+from bombo.data.derived import Derived, stack
 from bombo.data.sample import Sample
 from bombo.losses.method import Judge, Method, WeakWeights
 from bombo.losses.term import Term
@@ -36,6 +36,8 @@ ON_LEFT, ON_RIGHT = (2 * 8 + 2) * 6 + 1, (2 * 8 + 5) * 6 + 1
 BOTH = [8.0, 8.0, 56.0, 32.0]  # their component
 ALL = ("m4b_cls", "m4b_box", "m4b_neg", "m4b_bag", "m4b_out")
 
+SEEN = torch.tensor([True])
+
 TWO_CATS = torch.zeros(SIDE, SIDE, dtype=torch.uint8)
 TWO_CATS[8:32, 8:56] = CAT + 1
 
@@ -52,7 +54,7 @@ def batch_of(*images: tuple[list[list[float]] | None, Tensor | None]) -> Batch:
     """With the component of the two cats wherever there is a mask and nothing else."""
     samples = [sample(*image) for image in images]
     derived = [
-        replace(Derived.nothing(each.image), boxes=torch.tensor([BOTH]), labels=torch.tensor([CAT]))
+        replace(Derived.nothing(each.image), boxes=torch.tensor([BOTH]), labels=torch.tensor([CAT]), is_target=SEEN)
         if each.boxes is None and each.mask is not None
         else Derived.nothing(each.image)
         for each in samples
@@ -149,8 +151,9 @@ JUDGED: dict[str, tuple[Judge, Predictions | None, PseudoBoxes]] = {
 def test_how_the_teacher_judges(judge: Judge, teacher: Predictions | None, pseudo: PseudoBoxes) -> None:
     predictions = outputs(1)
     found = mask_for_box_losses(predictions, MASK_ONLY, teacher, method("m4b_cls", "m4b_box", boxes=judge), "giou")
+    normaliser = match(ANCHORS, pseudo.boxes, pseudo.weights > 0).positive.sum().clamp(min=1).float()
     expected = pseudo_box_losses(
-        predictions.class_logits, predictions.box_deltas, ANCHORS, pseudo, torch.tensor(1.0), box_loss="giou"
+        predictions.class_logits, predictions.box_deltas, ANCHORS, pseudo, normaliser, box_loss="giou"
     )
     for name, term in zip(("m4b_cls", "m4b_box"), expected, strict=True):
         torch.testing.assert_close(found[name].value, term.value, rtol=1e-4, atol=1e-5)
@@ -162,23 +165,24 @@ def test_how_the_teacher_judges(judge: Judge, teacher: Predictions | None, pseud
     [
         pytest.param([A_BOX], "positives", id="one image with boxes"),
         pytest.param([A_BOX, [*A_BOX, [30.0, 30.0, 62.0, 60.0]]], "positives", id="two"),
-        pytest.param([], 1, id="none"),
-        pytest.param([[]], 1, id="one without objects"),
+        pytest.param([], "own", id="none: those of the pseudo-boxes"),
+        pytest.param([[]], "own", id="one without objects: likewise"),
     ],
 )
 @pytest.mark.parametrize("masked", [1, 3])
 def test_divided_by_the_positives_of_the_images_with_boxes(
-    boxed: list[list[list[float]]], per_image: str | int, masked: int
+    boxed: list[list[list[float]]], per_image: str, masked: int
 ) -> None:
     batch = batch_of(*[(boxes, None) for boxes in boxed], *[(None, TWO_CATS)] * masked)
-    expected = float(masked)
+    pseudo = PseudoBoxes.of_components(torch.tensor([[BOTH]] * masked), torch.tensor([[CAT]] * masked), UNJUDGED)
+    expected = float(match(ANCHORS, pseudo.boxes, pseudo.weights > 0).positive.sum())
     if per_image == "positives":
         matches = match(ANCHORS, batch.boxes[: len(boxed)], batch.is_target[: len(boxed)])
-        expected *= int(matches.positive.sum()) / len(boxed)
+        expected = masked * int(matches.positive.sum()) / len(boxed)
         assert expected > masked
     predictions = outputs(len(batch))
     images = batch.has_mask & ~batch.has_boxes
-    assert float(box_stream_positives(predictions, batch, images)) == pytest.approx(expected)
+    assert float(box_stream_positives(predictions, batch, images, pseudo)) == pytest.approx(expected)
     found = mask_for_box_losses(predictions, batch, None, method("m4b_neg"), "giou")["m4b_neg"]
     own = predictions.class_logits[images]
     negatives = certain_negatives(ANCHORS, batch.masks[images], 2)
@@ -194,12 +198,56 @@ def test_divided_by_the_positives_of_the_images_with_boxes(
         pytest.param(("m4b_bag", "m4b_box"), SPLIT, 1, id="nor does one that is only localised"),
     ],
 )
+@pytest.mark.parametrize("judge", ["weighted", "hard"])
 def test_presence_is_asked_of_components_without_a_sure_box(
-    names: tuple[str, ...], teacher: Predictions, bags: int
+    names: tuple[str, ...], teacher: Predictions, bags: int, judge: Judge
 ) -> None:
     predictions = outputs(1)._replace(box_deltas=torch.zeros(1, len(ANCHORS), 4, requires_grad=True))
-    found = mask_for_box_losses(predictions, MASK_ONLY, teacher, method(*names), "giou")
+    found = mask_for_box_losses(predictions, MASK_ONLY, teacher, method(*names, boxes=judge), "giou")
     assert found["m4b_bag"].number == bags
+
+
+def pushed_down(mask: Tensor, derived: Derived | None = None) -> Tensor:
+    """(anchors, classes) bool: pairs that `m4b_cls` makes negatives on an image with this mask."""
+    batch = batch_of((None, mask))
+    if derived is not None:
+        batch = replace(batch, derived=stack([derived]))
+    predictions = outputs(1)
+    mask_for_box_losses(predictions, batch, None, method("m4b_cls", boxes="hard"), "giou")["m4b_cls"].value.backward()
+    gradient = predictions.class_logits.grad
+    assert gradient is not None
+    return gradient[0] > 0
+
+
+def test_where_all_is_void_nothing_is_a_negative() -> None:
+    nothing = Derived.nothing(torch.zeros(3, SIDE, SIDE, dtype=torch.uint8))
+    assert not pushed_down(torch.full((SIDE, SIDE), 255, dtype=torch.uint8), nothing).any()
+    assert pushed_down(torch.zeros(SIDE, SIDE, dtype=torch.uint8), nothing).all()
+
+
+def test_an_anchor_half_on_a_blob_of_void_is_no_negative() -> None:
+    mask = TWO_CATS.clone()
+    mask[4:60, 32:60] = 255  # not to the border: there it would be padding
+    negatives = pushed_down(mask)
+    x1, y1, x2, y2 = ANCHORS.T
+    on_void = (x1 >= 32) & (y1 >= 4) & (x2 <= 60) & (y2 <= 60)
+    beside = (x1 >= 0) & (x2 <= 32)
+    assert on_void.any()
+    assert not negatives[on_void].any()
+    assert beside.any()
+    assert negatives[beside][:, DOG].all()
+
+
+def test_a_component_cut_to_a_sliver_is_neither_object_nor_background() -> None:
+    whole = batch_of((None, TWO_CATS)).derived
+    assert whole is not None
+    sliver = replace(whole.map(lambda part: part[0]), is_target=torch.tensor([False]))
+    negatives = pushed_down(TWO_CATS, sliver)
+    inside = match(ANCHORS, torch.tensor([[BOTH]]), torch.tensor([[False]])).in_region[0, :, 0]
+    assert inside.any()
+    assert not negatives[inside, CAT].any()
+    assert negatives[inside, DOG].all()
+    assert negatives[~inside].all()
 
 
 EDGES = {

@@ -55,7 +55,7 @@ def box_for_mask_losses(
             opinion = upsampled(teacher.mask_logits[images], fine).softmax(1)
             possible = candidate_sets(boxes, labels, num_things, num_values, fine, (1, 1))
             masks, weights = refine(masks, weights, opinion, possible, trust)
-            weights = weights * derived.visible[images]
+        weights = weights * derived.visible[images]
         if wanted.b4m_label:
             terms["b4m_label"] = label_loss(upsampled(logits, fine), masks, weights)
         if wanted.b4m_dice:

@@ -10,6 +10,8 @@ from torchvision.transforms import v2
 
 from bombo.data.view import Fit, View
 
+MIN_VISIBLE = 0.3  # of a box's area; below, what is left is often not recognisable (a region then, no target)
+
 
 def _uniform(low: float, high: float) -> float:
     return low + (high - low) * torch.rand(()).item()
@@ -80,7 +82,7 @@ def _jitter(strength: float) -> v2.ColorJitter:
     return v2.ColorJitter(0.3 * strength, 0.3 * strength, 0.3 * strength)
 
 
-def boxes_in_view(view: View, boxes: Tensor, min_visible: float) -> tuple[Tensor, Tensor, Tensor]:
+def boxes_in_view(view: View, boxes: Tensor, min_visible: float = MIN_VISIBLE) -> tuple[Tensor, Tensor, Tensor]:
     """Moves boxes into a view and says which of them are still detection targets.
 
     A box of which less than `min_visible` of the area can be seen, or whose visible part is smaller than a pixel, is

@@ -18,8 +18,6 @@ from bombo.data.sampler import Draw
 from bombo.data.view import Fit, View
 from bombo.errors import DataError
 
-MIN_VISIBLE = 0.3  # of a box's area; below, what is left is often not recognisable (a region then, no target)
-
 
 def require_declared_size(record: Record, size: tuple[int, int]) -> None:
     """Checks that an image has the size its annotation says.
@@ -65,7 +63,7 @@ def seen_through(sample: Sample, view: View) -> Sample:
     mask = None if sample.mask is None else view.mask(sample.mask)
     if sample.boxes is None or sample.labels is None or sample.is_target is None:
         return replace(sample, image=image, mask=mask)
-    boxes, kept, enough = boxes_in_view(view, sample.boxes, MIN_VISIBLE)
+    boxes, kept, enough = boxes_in_view(view, sample.boxes)
     labels, is_target = sample.labels[kept], sample.is_target[kept] & enough
     return replace(sample, image=image, boxes=boxes, labels=labels, is_target=is_target, mask=mask)
 
@@ -98,8 +96,7 @@ class TrainingBatches(torch.utils.data.Dataset[Batch | DataError]):
         names: list[str] = []
         skipped: list[tuple[str, str]] = []
         for draw in draws:
-            record, sample = self._load(draw.image, skipped)
-            weak = None if self.derive is None else self.derive(record, sample)
+            record, sample, weak = self._load(draw.image, skipped)
             with torch.random.fork_rng(devices=[]):
                 torch.default_generator.manual_seed(draw.seed)  # torch.manual_seed would seed the GPUs too
                 view = self.augment.view(_size(sample.image), draw.size)
@@ -111,14 +108,15 @@ class TrainingBatches(torch.utils.data.Dataset[Batch | DataError]):
             names.append(record.name)
         return collate(samples, tuple(names), tuple(skipped), derived if self.derive is not None else None)
 
-    def _load(self, index: int, skipped: list[tuple[str, str]]) -> tuple[Record, Sample]:
+    def _load(self, index: int, skipped: list[tuple[str, str]]) -> tuple[Record, Sample, Derived | None]:
         kind = self.records[index].kind
         for step in range(len(self.records)):
             record = self.records[(index + step) % len(self.records)]
             if record.kind != kind:
                 continue
             try:
-                return record, load(record)
+                sample = load(record)
+                return record, sample, None if self.derive is None else self.derive(record, sample)
             except DataError as error:
                 if not self.skip_bad:
                     raise

@@ -22,7 +22,7 @@ from bombo.box_for_mask.providers import provider_called
 from bombo.box_for_mask.weak_mask import LabelProvider
 from bombo.data.dataset import load
 from bombo.data.derived import Derived
-from bombo.data.label_space import LabelSpace
+from bombo.data.label_space import ANY_CLASS, LabelSpace
 from bombo.data.sample import Record, Sample
 from bombo.engine.settings import TrainSettings
 from bombo.errors import DataError
@@ -62,10 +62,17 @@ class Deriver:
             image = sample.image.permute(1, 2, 0).numpy()
             provider = MaskFile(_mask_of(record, self.masks)) if isinstance(self.masks, Path) else self.masks
             made = provider(image, record.boxes.boxes, record.boxes.labels, record.boxes.crowd, self.space)
-            return replace(derived, masks=torch.from_numpy(made.values), weights=torch.from_numpy(made.weights))
+            foreign = union(record.boxes.boxes[record.boxes.labels == ANY_CLASS], made.values.shape)
+            return replace(
+                derived,
+                masks=torch.from_numpy(made.values),
+                weights=torch.from_numpy(made.weights),
+                visible=derived.visible & torch.from_numpy(~foreign | (made.weights > 0)),
+            )
         if record.kind == "masks" and self.boxes and sample.mask is not None:
             found = components(sample.mask.numpy(), self.space.num_things, void=self.void)
-            return replace(derived, boxes=torch.from_numpy(found.boxes), labels=torch.from_numpy(found.labels))
+            boxes, labels = torch.from_numpy(found.boxes), torch.from_numpy(found.labels)
+            return replace(derived, boxes=boxes, labels=labels, is_target=torch.ones(len(boxes), dtype=torch.bool))
         return derived
 
 

@@ -53,7 +53,7 @@ def self_training_losses(
         images = ~batch.has_boxes
         own = predictions.of(images)
         pseudo = _sure_boxes(teacher.of(images), batch.masks.shape[1:])
-        normaliser = box_stream_positives(predictions, batch, images)
+        normaliser = box_stream_positives(predictions, batch, images, pseudo)
         classes, boxes = pseudo_box_losses(
             own.class_logits, own.box_deltas, own.anchors, pseudo, normaliser, box_loss=box_loss
         )

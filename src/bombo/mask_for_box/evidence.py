@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from bombo.data.label_space import ANY_CLASS, VOID
+from bombo.mask_for_box.integral import count_inside, integral
 from bombo.mask_for_box.morphology import dilate, opening
 
+_HIDDEN = 0.5  # of an anchor, from which on void decides what is known of it
 _RIM = 4  # px at the network's input: void that this radius opens away is a rim
 
 
@@ -43,14 +45,39 @@ def class_evidence(masks: Tensor, num_things: int) -> Evidence:
     """
     image, label = present_things(masks, num_things).nonzero(as_tuple=True)
     own = masks[image] == (label + 1)[:, None, None]
-    void = (masks == VOID) & ~_padding(masks == VOID)
-    blob = opening(void, _RIM)
-    rim = void & ~blob
+    void = masks == VOID
+    blob = blobs(void)
+    rim = void & ~_padding(void) & ~blob
     maps = own | (rim[image] & dilate(own, _RIM)) | blob[image]
     every = torch.arange(len(masks), device=masks.device)
     return Evidence(
         torch.cat((image, every)), torch.cat((label, torch.full_like(every, ANY_CLASS))), torch.cat((maps, blob))
     )
+
+
+@torch.no_grad()
+def hidden_anchors(anchors: Tensor, masks: Tensor) -> Tensor:
+    """Anchors of which nobody knows what lies in them: at least half of what the image shows of them is a blob of void.
+
+    Args:
+        anchors: (A, 4) xyxy input pixels.
+        masks: (B, H, W) uint8, 255 void.
+
+    Returns:
+        (B, A) bool; where all of a mask is void, all are.
+    """
+    void = masks == VOID
+    nothing = void.flatten(1).all(1)[:, None]
+    limits = anchors.new_tensor((masks.shape[2], masks.shape[1])).repeat(2)
+    shown = torch.minimum(anchors.clamp(min=0), limits)
+    area = (shown[:, 2:] - shown[:, :2]).prod(1)
+    hidden = count_inside(integral(blobs(void)), anchors[None])
+    return nothing | ((hidden >= _HIDDEN * area) & (hidden > 0))
+
+
+def blobs(void: Tensor) -> Tensor:
+    """(B, H, W) bool: void that may hide an object; not rims, nor the padding of a view."""
+    return opening(void & ~_padding(void), _RIM)
 
 
 def present_things(masks: Tensor, num_things: int) -> Tensor:

@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 
 from bombo.data.batch import Batch
-from bombo.distributed import count_over_processes
+from bombo.distributed import count_over_processes, sum_over_processes, world
 from bombo.losses.box_regression import BoxLoss
 from bombo.losses.method import Method
 from bombo.losses.term import Term
 from bombo.mask_for_box.certain_negatives import certain_negatives, negative_loss
 from bombo.mask_for_box.containment import containment_loss
+from bombo.mask_for_box.evidence import hidden_anchors
 from bombo.mask_for_box.presence import presence_loss
 from bombo.mask_for_box.pseudo_box_loss import pseudo_box_losses
 from bombo.mask_for_box.pseudo_boxes import SURE, Proposals, PseudoBoxes
@@ -47,17 +48,26 @@ def mask_for_box_losses(
         return {}
     images = batch.has_mask & ~batch.has_boxes
     own, masks = predictions.of(images), batch.masks[images]
-    components, labels = derived.boxes[images], derived.labels[images]
+    targets, labels = derived.is_target[images], derived.labels[images]
+    components = derived.boxes[images] * targets[..., None]
     pseudo = PseudoBoxes.of_components(components, labels, UNJUDGED)
     if teacher is not None and method.boxes != "none":
         pseudo = refine(components, labels, proposals(teacher.of(images), masks.shape[1:]), masks)
+    sure = pseudo.trust >= SURE
     if method.boxes != "weighted":
         pseudo = pseudo.hard()
-    normaliser = box_stream_positives(predictions, batch, images)
+    pseudo = pseudo.beside(derived.boxes[images] * ~targets[..., None])
+    normaliser = box_stream_positives(predictions, batch, images, pseudo)
     terms: dict[str, Term] = {}
     if wanted.m4b_cls or wanted.m4b_box:
         classes, boxes = pseudo_box_losses(
-            own.class_logits, own.box_deltas, own.anchors, pseudo, normaliser, box_loss=box_loss
+            own.class_logits,
+            own.box_deltas,
+            own.anchors,
+            pseudo,
+            normaliser,
+            box_loss=box_loss,
+            unknown=hidden_anchors(own.anchors, masks),
         )
         terms |= {"m4b_cls": classes} if wanted.m4b_cls else {}
         terms |= {"m4b_box": boxes} if wanted.m4b_box else {}
@@ -67,7 +77,7 @@ def mask_for_box_losses(
     if wanted.m4b_bag or wanted.m4b_out:
         decoded = decode(at_least_float32(own.box_deltas), own.anchors)
         if wanted.m4b_bag:
-            matched = pseudo.trust >= SURE if wanted.m4b_cls else torch.zeros_like(labels, dtype=torch.bool)
+            matched = sure if wanted.m4b_cls else torch.zeros_like(sure)
             terms["m4b_bag"] = presence_loss(own.class_logits, decoded, components, labels, matched, masks)
         if wanted.m4b_out:
             terms["m4b_out"] = containment_loss(own.class_logits, decoded, masks)
@@ -88,12 +98,15 @@ def proposals(teacher: Predictions, size: tuple[int, ...] | torch.Size, min_scor
 
 
 @torch.no_grad()
-def box_stream_positives(predictions: Predictions, batch: Batch, images: Tensor) -> Tensor:
+def box_stream_positives(predictions: Predictions, batch: Batch, images: Tensor, pseudo: PseudoBoxes) -> Tensor:
     """What to divide losses on `images` by: positive anchors per box-annotated image, times the number of `images`.
 
-    A batch without box-annotated images has nothing to go by but one positive anchor per image.
+    Where the batch has none of these, those of the pseudo-boxes.
     """
     annotated = batch.has_boxes
     positive = match(predictions.anchors, batch.boxes[annotated], batch.is_target[annotated]).positive.sum()
-    per_image = count_over_processes(positive) / count_over_processes(annotated.sum())
-    return per_image * count_over_processes(images.sum())
+    drawn, boxed, own = sum_over_processes(torch.stack((positive, annotated.sum(), images.sum())).float())
+    if drawn == 0:
+        return count_over_processes(match(predictions.anchors, pseudo.boxes, pseudo.weights > 0).positive.sum())
+    value: Tensor = drawn / boxed * own.clamp(min=1) / world()
+    return value

@@ -23,6 +23,7 @@ def pseudo_box_losses(
     normaliser: Tensor,
     *,
     box_loss: BoxLoss = "giou",
+    unknown: Tensor | None = None,
 ) -> tuple[Term, Term]:
     """Focal loss and box loss on mask-annotated images.
 
@@ -38,6 +39,7 @@ def pseudo_box_losses(
         normaliser: Scalar > 0: positive anchors of the box-annotated images (their number per image times these
             images). Those of pseudo-boxes are too few and too doubtful to divide by.
         box_loss: Distance of predicted boxes.
+        unknown: (B, A) bool, anchors that are negatives of no class: nobody knows what lies there.
 
     Returns:
         Classification with the number of pseudo-boxes, and localisation with the number of positive anchors that have
@@ -45,7 +47,8 @@ def pseudo_box_losses(
     """
     with torch.no_grad():
         matches = match(anchors, pseudo.boxes, pseudo.weights > 0)
-        targets, weights = _targets(matches, pseudo, anchors, class_logits.shape[-1])
+        asked = torch.ones_like(matches.positive) if unknown is None else ~unknown
+        targets, weights = _targets(matches, pseudo, anchors, class_logits.shape[-1], asked)
     classification = focal_loss(class_logits, targets, weights, normaliser)
 
     image, anchor = matches.positive.nonzero(as_tuple=True)
@@ -65,25 +68,30 @@ def pseudo_box_losses(
     return Term(classification, (pseudo.weights > 0).sum()), Term(localisation, some.sum())
 
 
-def _targets(matches: Matches, pseudo: PseudoBoxes, anchors: Tensor, num_things: int) -> tuple[Tensor, Tensor]:
+def _targets(
+    matches: Matches, pseudo: PseudoBoxes, anchors: Tensor, num_things: int, asked: Tensor
+) -> tuple[Tensor, Tensor]:
     """(B, A, C) what every pair of anchor and class should say, and with which weight."""
     targets = torch.zeros(*matches.box.shape, num_things, device=anchors.device)
     if not pseudo.boxes.shape[1] or not num_things:
-        return targets, targets + 1
+        return targets, (targets + 1) * asked[..., None]
     own = pseudo.labels.gather(1, matches.box)[..., None]
     positive, doubtful = matches.positive[..., None], matches.doubtful[..., None]
     targets.scatter_(2, own, positive.float())
-    weights = 1 - _doubt(pseudo, anchors, num_things)
+    weights = (1 - _doubt(pseudo, matches, anchors, num_things)) * asked[..., None]
     trusted = pseudo.weights.gather(1, matches.box)[..., None]
     weights.scatter_(2, own, torch.where(positive, trusted, weights.gather(2, own) * ~doubtful))
     return targets, weights
 
 
-def _doubt(pseudo: PseudoBoxes, anchors: Tensor, num_things: int) -> Tensor:
-    """(B, A, C) 1 − the trust in the components that hold an anchor, 0 elsewhere."""
+def _doubt(pseudo: PseudoBoxes, matches: Matches, anchors: Tensor, num_things: int) -> Tensor:
+    """(B, A, C) 1 − the trust in the components that hold an anchor, 1 in regions, 0 elsewhere."""
     low = torch.maximum(pseudo.regions[:, None, :, :2], anchors[:, None, :2])
     high = torch.minimum(pseudo.regions[:, None, :, 2:], anchors[:, None, 2:])
     covered = (high - low).clamp(min=0).prod(-1) / (anchors[:, 2:] - anchors[:, :2]).prod(1)[:, None]  # (B, A, M)
     doubt = (1 - pseudo.trust)[:, None] * (covered >= _IN_REGION)
     none = torch.zeros(len(doubt), len(anchors), num_things, device=anchors.device)
-    return none.scatter_reduce_(2, pseudo.region_labels[:, None].expand_as(doubt), doubt, "amax")
+    none.scatter_reduce_(2, pseudo.region_labels[:, None].expand_as(doubt), doubt, "amax")
+    slots = min(pseudo.boxes.shape[1], pseudo.regions.shape[1])  # those of components, where regions may be
+    in_region, labels = matches.in_region[..., :slots].float(), pseudo.labels[:, None, :slots]
+    return none.scatter_reduce_(2, labels.expand_as(in_region), in_region, "amax")

@@ -15,9 +15,10 @@ class PseudoBoxes(NamedTuple):
     """Pseudo-boxes of a batch, P slots per image.
 
     Attributes:
-        boxes: (B, P, 4) xyxy input pixels; zero rows are empty slots.
+        boxes: (B, P, 4) xyxy input pixels; zero rows are empty slots, others without a weight are regions, in which no
+            anchor is a negative of their class.
         labels: (B, P) int64 class index.
-        weights: (B, P) 0 to 1, near the probability that the box is right; 0 in empty slots.
+        weights: (B, P) 0 to 1, near the probability that the box is right; 0 in empty slots and regions.
         sides: (B, P, 4) bool, which of x1, y1, x2, y2 are known well enough to be learned.
         regions: (B, M, 4) the components all this came from; zero rows are padding.
         region_labels: (B, M) their classes.
@@ -50,6 +51,16 @@ class PseudoBoxes(NamedTuple):
         return self._replace(
             weights=used.float(), sides=used[..., None].expand_as(self.boxes), trust=torch.ones_like(self.trust)
         )
+
+    def beside(self, regions: Tensor) -> Self:
+        """The same boxes, and regions in empty slots: objects are there, but too little of them is seen to learn.
+
+        Args:
+            regions: (B, M, 4), zero rows where the component is none.
+        """
+        slots = self.boxes.clone()
+        slots[:, : regions.shape[1]] += regions
+        return self._replace(boxes=slots)
 
 
 class Proposals(NamedTuple):

@@ -9,11 +9,8 @@ from bombo.mask_for_box.pseudo_boxes import ALONE, Proposals, PseudoBoxes, area,
 
 _EVIDENCE = 0.1  # share of class pixels in a prediction; 99 % of true boxes have more
 _NESTED = 0.7  # of the smaller of two predictions inside the other: they mean the same object
-_PART, _APART, _AS_SURE = (
-    0.7,
-    0.3,
-    0.8,
-)  # size of a part, overlap of two parts, score: shares of the whole's or smaller's
+# size of a part, overlap of two parts, score: shares of the whole's or smaller's
+_PART, _APART, _AS_SURE = 0.7, 0.3, 0.8
 _ATTACHED, _CONFIRMED = 0.7, 0.5  # share of a prediction in a component; IoU of the two
 _COVERED = 0.8  # of a component by a prediction that merges it; of its pixels by the parts of a split
 _NEAR, _FAR, _SLACK = 0.12, 0.24, 2.0  # how far a side may snap: shares of the box's size, plus pixels
@@ -24,8 +21,9 @@ _GRID = 4  # pixels between the points at which coverage is measured
 def refine(components: Tensor, labels: Tensor, proposals: Proposals, masks: Tensor) -> PseudoBoxes:
     """Makes pseudo-boxes from components and predictions (rules in the spirit of arXiv 2411.17536).
 
-    Predictions without pixels of their class are dropped, and those that hold several others about as sure, which
-    cover them; of nested ones the surest stays. A component is then
+    A prediction with an IoU of at least 0.5 with components means the one it fits best, and no other. Predictions
+    without pixels of their class are dropped, and those that hold several others about as sure, which cover them; of
+    nested ones that do not mean different components the surest stays. A component is then
 
     - *merged* with others where one prediction covers at least 80 % of each and fits their union better (IoU at least
       0.6) than any one of them: the box is the union, its weight IoU · √score;
@@ -48,16 +46,18 @@ def refine(components: Tensor, labels: Tensor, proposals: Proposals, masks: Tens
     Returns:
         M + D slots per image: first what came of the components, then what came of the predictions.
     """
-    scores = _sensible(proposals, masks)
     inside = intersection(components, proposals.boxes)  # (B, M, D)
     of_component, of_proposal = area(components)[..., None], area(proposals.boxes)[:, None]
     iou = inside / (of_component + of_proposal - inside).clamp(min=1e-6)
-    possible = (labels[..., None] == proposals.labels[:, None]) & (scores > 0)[:, None] & (of_component > 0)
+    possible = (labels[..., None] == proposals.labels[:, None]) & (of_component > 0)
+    fits = _best_of_each(iou * possible) & possible & (iou >= _CONFIRMED)
+    scores = _sensible(proposals, masks, fits)
+    possible &= (scores > 0)[:, None]
 
     merges, union, fit = _merges(components, proposals.boxes, possible & (inside >= _COVERED * of_component), iou)
     merged = merges.any(2)
     free = possible & ~merges.any(1)[:, None] & ~merged[..., None]
-    attached = free & ((inside >= _ATTACHED * of_proposal) | (iou >= _CONFIRMED))
+    attached = free & ((inside >= _ATTACHED * of_proposal) & ~fits.any(1)[:, None] | fits)
     number = attached.sum(2)
     confirmed = (number == 1) & ((iou * attached).amax(2, keepdim=False) >= _CONFIRMED if iou.shape[2] else number > 0)
 
@@ -89,8 +89,20 @@ def refine(components: Tensor, labels: Tensor, proposals: Proposals, masks: Tens
     )
 
 
-def _sensible(proposals: Proposals, masks: Tensor) -> Tensor:
-    """The scores of predictions, 0 for those without evidence, groups, and what is nested with a surer prediction."""
+def _best_of_each(fit: Tensor) -> Tensor:
+    """(B, M, D) bool: the component that fits each prediction best."""
+    best = torch.zeros_like(fit, dtype=torch.bool)
+    return best.scatter_(1, fit.argmax(1, keepdim=True), True) if fit.shape[1] else best
+
+
+def _sensible(proposals: Proposals, masks: Tensor, fits: Tensor) -> Tensor:
+    """The scores of predictions, 0 for those without evidence, groups, and what is nested with a surer prediction.
+
+    Args:
+        proposals: The predictions.
+        masks: (B, H, W).
+        fits: (B, M, D) bool, the component that a prediction means: two that mean different ones are no rivals.
+    """
     boxes, scores, labels = proposals
     own = masks[:, None] == (labels + 1)[..., None, None]
     scores = scores * (_inside(boxes, masks.shape[1:]) & own).flatten(2).sum(2).ge(_EVIDENCE * area(boxes))
@@ -98,7 +110,9 @@ def _sensible(proposals: Proposals, masks: Tensor) -> Tensor:
     same = (labels[:, :, None] == labels[:, None]) & (scores > 0)[:, :, None] & (scores > 0)[:, None]
     same &= ~torch.eye(boxes.shape[1], dtype=torch.bool, device=boxes.device)
     smaller = torch.minimum(size[:, :, None], size[:, None])
-    nested = same & (shared > _NESTED * smaller)
+    meant = fits.float()
+    different = fits.any(1)[:, :, None] & fits.any(1)[:, None] & (torch.einsum("bmd,bme->bde", meant, meant) == 0)
+    nested = same & (shared > _NESTED * smaller) & ~different
     scores = scores * ~_groups(proposals, scores, nested, same & (shared < _APART * smaller), masks)
     surer = torch.ones_like(nested).tril(-1)  # those before it, best first
     rival = nested & surer & (scores > 0)[:, None]
