@@ -13,6 +13,8 @@ from bombo.engine.ablation_tables import arms_sheet, caption, class_sheets
 from bombo.engine.comparison import compare, gap_closed, spread
 from bombo.files import without_nan
 
+SETTINGS = {"detection_weight": 1.0, "segmentation_weight": 0.5, "method": "skip", "losses": None}
+
 
 def result(arm: str, seed: int, ap50: float, ap: float, iou: float, **more: Any) -> dict[str, Any]:
     """A run whose cats are as good as its figures say, whose dogs are all 0.5 and whose birds cannot be measured."""
@@ -24,7 +26,7 @@ def result(arm: str, seed: int, ap50: float, ap: float, iou: float, **more: Any)
         "per_class": classes,
         "cost": {"steps": 10, "seconds": 2.0 + seed, "cpu_seconds": 1.0 + seed, "memory": (1 + seed) * 2**30},
         "device": "cpu",
-        "settings": {"detection_weight": 1.0, "segmentation_weight": 0.5},
+        "settings": SETTINGS,
         "seen": {"boxes": 80, "masks": 80},
     } | more
 
@@ -125,7 +127,7 @@ class TestTables:
 
     @pytest.mark.parametrize(
         "cause",
-        [{"settings": {"detection_weight": 1.0, "segmentation_weight": 0}}, {"seen": {"boxes": 80, "masks": 0}}],
+        [{"settings": SETTINGS | {"segmentation_weight": 0}}, {"seen": {"boxes": 80, "masks": 0}}],
         ids=["no weight", "no masks"],
     )
     def test_a_head_that_was_not_trained_has_no_figures(self, cause: dict[str, Any]) -> None:
@@ -135,6 +137,28 @@ class TestTables:
         detection, segmentation = class_sheets(comparison)
         assert [row[-1] for row in segmentation.rows] == ["–"] * 7
         assert detection.rows[0][-1] == "29.0"
+
+    @pytest.mark.parametrize(
+        ("method", "losses", "kind", "rows"),
+        [
+            ("bombo", None, "boxes", [True, True, True]),
+            ("skip", None, "boxes", [True, True, False]),
+            ("skip", {"b4m_set": 0.1}, "boxes", [True, True, True]),
+            ("bombo", {"b4m_label": 0.0, "b4m_dice": 0.0}, "boxes", [True, True, False]),
+            ("m4b", None, "masks", [True, True, True]),
+            ("b4m", None, "masks", [False, False, True]),
+            ("ssl", None, "masks", [False, False, True]),
+        ],
+    )
+    def test_a_weak_loss_teaches_a_head_too(
+        self, method: str, losses: dict[str, float] | None, kind: str, rows: list[bool]
+    ) -> None:
+        alone = {
+            "settings": SETTINGS | {"method": method, "losses": losses},
+            "seen": {"boxes": 0, "masks": 0, kind: 80},
+        }
+        figures = compare({"mine": [run | alone for run in HAND_MADE["mine"]]}).figures["mine"]
+        assert [not math.isnan(figures[name].mean) for name in ("mAP50", "mAP50-95", "mIoU")] == rows
 
     def test_the_caption_names_every_spread_there_is(self) -> None:
         three = [*HAND_MADE["skip"], result("skip", 2, 0.5, 0.2, 0.6)]

@@ -225,6 +225,13 @@ def test_usual_rates_are_those_of_the_masks(records: list[Record], space: LabelS
     assert ((low > 0) & (low <= high) & (high <= 1)).all()
 
 
+def test_usual_rates_of_what_can_be_read(records: list[Record], space: LabelSpace, tmp_path: Path) -> None:
+    gone = replace(next(record for record in records if record.mask is not None), image=tmp_path / "gone.jpg")
+    sound = [record for record in records if record.mask is not None]
+    for one, other in zip(usual_rates([gone, *sound], space), usual_rates(sound, space), strict=True):
+        assert torch.equal(one, other)
+
+
 @pytest.fixture
 def train(small: dict[str, Any], tmp_path: Path) -> Callable[..., Path]:
     """Trains four steps (two epochs) under a name; gives the run's folder."""

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bombo.data.batch import Batch
+from bombo.data.derived import Derived, stack
 from bombo.losses.criterion import Criterion
 from bombo.losses.detection import detection_losses
 from bombo.losses.method import method_of
@@ -104,8 +105,20 @@ def test_every_loss_is_finite_where_no_class_is_labelled(
 ) -> None:
     predictions = leaves(make_predictions(2))
     batch = make_batch((A_BOX, None), (None, torch.zeros(64, 64, dtype=torch.uint8)))
-    batch = replace(batch, labelled=torch.zeros(2, predictions.mask_logits.shape[1] - 1, dtype=torch.bool))
-    terms = Criterion(dice=1.0, method=method_of(method, {}))(predictions, batch, predictions)  # type: ignore[arg-type]
+    image = torch.zeros(3, 64, 64, dtype=torch.uint8)
+    weak = replace(
+        Derived.nothing(image),
+        masks=torch.ones(64, 64, dtype=torch.uint8),
+        weights=torch.ones(64, 64),
+        boxes=torch.tensor([[8.0, 8, 40, 40]]),
+        labels=torch.tensor([0]),
+        is_target=torch.tensor([True]),
+    )
+    labelled = torch.zeros(2, predictions.mask_logits.shape[1] - 1, dtype=torch.bool)
+    batch = replace(batch, labelled=labelled, derived=stack([weak, weak]))
+    chosen = method_of(method, {})  # type: ignore[arg-type]
+    terms = Criterion(dice=1.0, method=chosen)(predictions, batch, predictions)
+    assert {name for name, weight in chosen.weights.by_name().items() if weight} <= set(terms)
     total = sum(term.value for term in terms.values())
     assert torch.isfinite(total)
     total.backward()

@@ -10,6 +10,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from bombo.engine.ladder import ORACLE, SKIP
+from bombo.losses.method import method_of
 
 FIGURES = ("mAP50", "mAP50-95", "mIoU")
 CLASS_FIGURES = ("AP50-95", "IoU")
@@ -183,8 +184,14 @@ def _cost(runs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def _figure(run: Mapping[str, Any], figures: Mapping[str, float | None], name: str) -> float:
-    task, kind = ("segmentation", "masks") if "IoU" in name else ("detection", "boxes")
-    return _number(figures[name]) if run["settings"][f"{task}_weight"] and run["seen"][kind] else _NAN
+    """A figure of a run, NaN where nothing taught its head: no annotation of its task, nor a weak loss on the other."""
+    settings, seen = run["settings"], run["seen"]
+    weights = method_of(settings["method"], settings["losses"] or {}).weights
+    if "IoU" in name:
+        taught = settings["segmentation_weight"] and (seen["masks"] or (seen["boxes"] and weights.any("b4m")))
+    else:
+        taught = settings["detection_weight"] and (seen["boxes"] or (seen["masks"] and weights.any("m4b")))
+    return _number(figures[name]) if taught else _NAN
 
 
 def _number(value: float | None) -> float:

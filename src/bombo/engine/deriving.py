@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -88,10 +90,19 @@ def chosen_method(settings: TrainSettings) -> Method:
 
 
 def usual_rates(records: Sequence[Record], space: LabelSpace) -> tuple[Tensor, Tensor]:
-    """Filling rates of the thing classes, from the masks of the first images that have one."""
+    """Filling rates of the thing classes, from the masks of the first images that have one.
+
+    Files that cannot be read are left to the training run, which names them.
+    """
     masked = [record for record in records if record.mask is not None][:_MASKS_READ]
-    masks = (mask.numpy() for record in masked if (mask := load(record).mask) is not None)
-    return filling_rates(masks, space.num_things)
+    return filling_rates(_readable_masks(masked), space.num_things)
+
+
+def _readable_masks(records: Sequence[Record]) -> Iterator[np.ndarray]:
+    for record in records:
+        with suppress(DataError):
+            if (mask := load(record).mask) is not None:
+                yield mask.numpy()
 
 
 def make_derive(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -200,20 +201,23 @@ def fit(
         while training.step < schedule.steps:
             began, cpu_began = time.monotonic(), time.process_time()
             set_learning_rate(training.optimiser, learning_rate(training.step, schedule.steps, schedule.warmup))
+            parts = []
             for part in range(schedule.accumulate):
                 batch = next(batches)
                 synchronised = part == schedule.accumulate - 1 or not isinstance(forward, DistributedDataParallel)
                 with nullcontext() if synchronised else forward.no_sync():  # type: ignore[operator]
                     terms = _backward(training, forward, batch.to(device))
-                values, numbers = _finite(terms, batch, training.step + 1, folder)
+                parts.append(_finite(terms, batch, training.step + 1, folder))
                 training.skipped |= dict(batch.skipped)
             _update(training, folder)
             training.step += 1
             training.seconds += time.monotonic() - began
             training.cpu_seconds += time.process_time() - cpu_began
 
-            training.losses = _running(training.losses, values)
-            training.spoke_for = _running(training.spoke_for, numbers)
+            losses = {name: fmean(values[name] for values, _ in parts) for name in parts[0][0]}
+            training.losses = _running(training.losses, losses)
+            spoke_for = {name: math.fsum(numbers[name] for _, numbers in parts) for name in losses}
+            training.spoke_for = _running(training.spoke_for, spoke_for)
             epoch = f"epoch {math.ceil(training.step / schedule.epoch)}/{schedule.epochs}"
             images = len(batch) * schedule.accumulate * distributed.world()
             progress.show(training.step, epoch, training.losses, images, training.seen, memory_in_use(device))

@@ -110,7 +110,7 @@ def method_of(
     detection: bool = True,
     segmentation: bool = True,
 ) -> Method:
-    """A preset with some of its weights replaced.
+    """A preset with some of its weights replaced; the teacher judges the targets of losses that are added.
 
     Args:
         name: The preset.
@@ -131,5 +131,7 @@ def method_of(
     taught = {
         n: w * (segmentation if n.startswith("b4m") or n == "ssl_mask" else detection) for n, w in weights.items()
     }
-    boxes = preset.boxes if preset.boxes == "none" else pseudo_boxes
-    return replace(preset, weights=WeakWeights(**taught), boxes=boxes)
+    wanted = WeakWeights(**taught)
+    masks = "weighted" if wanted.any("b4m") and not preset.weights.any("b4m") else preset.masks
+    boxes = pseudo_boxes if wanted.any("m4b") or preset.boxes != "none" else "none"
+    return replace(preset, weights=wanted, masks=masks, boxes=boxes)
