@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import inspect
 import json
 import sys
@@ -47,6 +48,21 @@ app = typer.Typer(
 Body = TypeVar("Body", bound=Callable[..., None])
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for machines.")]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"bombo {importlib.metadata.version('bombo')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:

@@ -191,3 +191,13 @@ def test_the_truth_costs_little() -> None:
     half[:, 48:] = 0  # half of the picture is said to be background
     assert loss_of(scene.mask) < 0.1
     assert loss_of(half) > 4 * loss_of(scene.mask)
+
+
+@pytest.mark.parametrize("values", [3, 21, 81])
+def test_a_network_that_knows_nothing_learns(values: int) -> None:
+    logits = torch.zeros(1, values, 16, 16, requires_grad=True)
+    box = torch.tensor([[[8.0, 8, 40, 40]]])
+    term = tightness_loss(logits, box, torch.zeros(1, 1, dtype=torch.int64), torch.ones(1, 1, dtype=torch.bool), 0.25)
+    term.value.backward()
+    assert logits.grad is not None
+    assert (logits.grad[0, 1] < 0).any()

@@ -317,6 +317,13 @@ DEFECTS: dict[str, tuple[str, Damage, str, str, str]] = {
     "class with masks only": (
         "voc", replace("data.yaml", "train, use: both", "train, use: masks"), "class-without-boxes", "note", "0 images",
     ),
+    "class of two spellings": (
+        "folder", replace("data.yaml", "names: [starfish", "names: [Starfish"), "class-spelling", "warning",
+        "Starfish and starfish",
+    ),
+    "classes left out": (
+        "voc", replace("data.yaml", "stuff: [water]", "classes: [fish]"), "class-not-chosen", "note", "crab",
+    ),
     "class that nobody chose": (
         "voc", replace("data.yaml", "stuff: [water]", "classes: [fish]"), "image-of-other-classes", "note", ".jpg",
     ),

@@ -87,6 +87,8 @@ def _coco(root: Path, rng: np.random.Generator, file: str = "boxes.json", names:
     known = [annotation for annotation in annotations if annotation["category_id"] in names]
     content = {"images": images, "annotations": known, "categories": categories}
     (root / file).write_text(json.dumps(content))
+    (root / "train.txt").write_text("0.jpg\n1.jpg\n2.jpg\n")
+    (root / "val.txt").write_text("3.jpg\n")
 
 
 def _folder(root: Path, rng: np.random.Generator) -> None:
@@ -124,6 +126,5 @@ def _yolo(root: Path, rng: np.random.Generator) -> None:
             mask = _picture(root / "images" / split / f"{index}.jpg", rng)
             row = f"{int(mask[20, 30]) - 1} 0.546875 0.520833 0.46875 0.625\n"
             (root / "labels" / split / f"{index}.txt").write_text(row)
-        (root / f"{split}.txt").write_text("0.jpg\n1.jpg\n")
     content = {"train": "images/train", "val": "images/val", "names": {0: "cat", 1: "dog"}}
     (root / "data.yaml").write_text(yaml.safe_dump(content))

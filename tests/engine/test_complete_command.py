@@ -134,7 +134,7 @@ class TestCommand:
         assert ended.code == 0
         assert "4 images with boxes got a mask · 4 images with a mask got boxes" in ended.out
         assert f"review    {out}/review.html" in ended.out
-        assert f"bombo train --data {out}/data.yaml" in ended.out
+        assert f"bombo check {out}/data.yaml" in ended.out
         assert not (out / "review").exists()
 
     def test_json_alone_on_stdout(

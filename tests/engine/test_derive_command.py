@@ -54,7 +54,7 @@ class TestWhereBothAreKnown:
 def test_images_with_one_annotation_are_drawn(world: Path, tmp_path: Path, bombo_command: Callable[..., Any]) -> None:
     ended = bombo_command("derive", world, "--pictures", 1, "--out", tmp_path)
     assert ended.code == 0
-    assert "no image carries both" in ended.out
+    assert "no image of train carries both annotations" in ended.out
     assert len(list((tmp_path / "pictures").iterdir())) == 2
     assert not (tmp_path / "quality.json").exists()
 

@@ -25,19 +25,21 @@ def tightness_loss(
     Multiple-instance learning from boxes (Hsu et al. 2019, "Weakly supervised instance segmentation using the
     bounding box tightness prior"), on the class map instead of an instance map: lines outside the box, their negative
     bags, are left to the candidate sets. The box is sampled to 32 × 32 points. Two things bound the harm of lines
-    hidden by another object: log p is clipped at log 0.05, with no gradient below, and a line covered from end to end
-    by a box of another class counts half.
+    hidden by another object: log p is clipped at log 0.05 (with more than ten values at that of half their uniform
+    probability, so that a network that knows nothing yet learns), with no gradient below; and a line covered from end
+    to end by a box of another class counts half.
 
     Args:
         logits: (B, K, h, w).
         boxes: (B, N, 4) xyxy input pixels; what reaches outside the image is cut off.
         labels: (B, N) int64, class index or `ANY_CLASS`.
-        is_valid: (B, N) bool, boxes to use: targets that a crop left mostly visible. Other rows with an area still
-            count as covering. Boxes of `ANY_CLASS` and those with a side below 2 cells are left out in any case.
+        is_valid: (B, N) bool, boxes to use: targets, of which a crop left at least 30 % visible. Other rows with an
+            area still count as covering. Boxes of `ANY_CLASS` and those with a side below 2 cells are left out in any
+            case.
         scale: Grid cells per input pixel, one number or (y, x).
 
     Returns:
-        The loss, 0 to 3, and the number of boxes used.
+        The loss, at least 0, and the number of boxes used.
     """
     probabilities = at_least_float32(logits).softmax(1)
     num_values, height, width = probabilities.shape[1:]
@@ -53,7 +55,7 @@ def tightness_loss(
         [roi_align(planes, some, LINES, sampling_ratio=2, aligned=True) for some in rois.split(BOXES_AT_ONCE)]
     )[:, 0]
     lines = torch.stack((crops.amax(1), crops.amax(2)), dim=1)  # columns, rows: (M, 2, LINES)
-    surprise = -lines.clamp(min=LEAST).log() * _weights(cells, labels)[used]
+    surprise = -lines.clamp(min=min(LEAST, 0.5 / num_values)).log() * _weights(cells, labels)[used]
     number = used.sum()
     return Term(surprise.mean((1, 2)).sum() / count_over_processes(number), number)
 

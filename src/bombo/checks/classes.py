@@ -45,6 +45,16 @@ NO_BOXES = Defect(
     "nothing has to be done: their boxes are learned from masks alone (weak losses); is it stuff, such as grass? Then "
     "list it under `stuff:`",
 )  # fmt: skip
+SPELLING = Defect(
+    "class-spelling", "warning",
+    "class is spelled in several ways", "classes are spelled in several ways",
+    "to BoMBo they are different classes: give them one name, under `names:` of the source (folder of masks, VOC), in "
+    "the YAML (YOLO), or in `categories` (COCO)",
+)  # fmt: skip
+NOT_CHOSEN = Defect(
+    "class-not-chosen", "note", "class of a source is left out", "classes of the sources are left out",
+    "nothing has to be done: `classes:` does not list them, so they are what `others:` says",
+)  # fmt: skip
 NO_VAL = Defect(
     "no-val", "note", "list is missing: `val`", "lists are missing: `val`",
     "training then has no figures, no best weights and no galleries: add images with both annotations, or keep some of "
@@ -158,6 +168,20 @@ def balance(counts: Mapping[str, Statistics], space: LabelSpace) -> list[Hit]:
         if val is not None and (boxes or pixels) and not val.boxes[index] and not val.images_with_pixels[index]:
             hits.append(Hit(NOT_MEASURED, name))
     return hits + _rare(train, space)
+
+
+def names(found: Sequence[str], space: LabelSpace) -> list[Hit]:
+    """Names that differ in case or in what separates their words only, and names that nobody chose.
+
+    Args:
+        found: What the sources call their classes, without background and void.
+        space: The label space.
+    """
+    alike: dict[str, list[str]] = {}
+    for name in dict.fromkeys(found):
+        alike.setdefault("".join(filter(str.isalnum, name.casefold())) or name, []).append(name)
+    several = [Hit(SPELLING, " and ".join(own)) for own in alike.values() if len(own) > 1]
+    return several + [Hit(NOT_CHOSEN, name) for name in dict.fromkeys(found) if name not in space.names]
 
 
 def _lines(train: Statistics, space: LabelSpace) -> tuple[str, str]:

@@ -81,12 +81,23 @@ def load_data_file(path: Path) -> DataFile:
     """
     yaml = YamlFile(path)
     _refuse_ultralytics(yaml)
+    _refuse_coco(yaml)
     try:
         data = DataFile.model_validate(yaml.content, context={"folder": path.parent})
     except ValidationError as error:
         raise _as_config_error(error, yaml) from None
     data._yaml = yaml
     return data
+
+
+def named_classes(data: DataFile) -> list[str]:
+    """What the sources of all splits call their classes, in their order, without background and void.
+
+    Raises:
+        DataError: A file that names them is missing or malformed.
+    """
+    found = dict.fromkeys(name for source in (*data.train, *data.val, *data.test) for name in class_names(source))
+    return [name for name in found if name.lower() not in BACKGROUND_NAMES + VOID_NAMES]
 
 
 def label_space(data: DataFile) -> LabelSpace:
@@ -96,8 +107,7 @@ def label_space(data: DataFile) -> LabelSpace:
         ConfigError: A chosen class is in none of the sources, or the names cannot be classes.
         DataError: A file that names a source's classes is missing or malformed.
     """
-    found = dict.fromkeys(name for source in (*data.train, *data.val, *data.test) for name in class_names(source))
-    classes = [name for name in found if name.lower() not in BACKGROUND_NAMES + VOID_NAMES]
+    classes = named_classes(data)
     for split in get_args(Split):
         for number, source in enumerate(getattr(data, split)):
             for name in source.labelled_classes or ():
@@ -232,6 +242,19 @@ def _refuse_ultralytics(yaml: YamlFile) -> None:
         "this is a data set description of Ultralytics, not a data file",
         where=str(yaml.path),
         fix=f"write these lines into a file beside it, say bombo.yaml, and give that instead:\n{lines}",
+    )
+
+
+def _refuse_coco(yaml: YamlFile) -> None:
+    if not {"images", "annotations", "categories"} <= yaml.content.keys():
+        return
+    line = (
+        f"train:\n  - {{format: coco, root: ., annotations: {yaml.path.name}, images: ., use: boxes}}  # or masks, both"
+    )
+    raise ConfigError(
+        "these are the annotations of COCO instances, not a data file",
+        where=str(yaml.path),
+        fix=f"write these lines into a file beside it, say data.yaml, and give that instead:\n{line}",
     )
 
 

@@ -165,5 +165,6 @@ def _under_root(path: Path, info: ValidationInfo) -> Path:
         return path
     full: Path = info.data["root"] / path
     if not full.exists():
-        raise ValueError(f"`{info.field_name}: {path}`: {full} does not exist")
+        beside = ". If the images lie in the root itself, write `images: .`" if info.field_name == "images" else ""
+        raise ValueError(f"`{info.field_name}: {path}`: {full} does not exist{beside}")
     return full

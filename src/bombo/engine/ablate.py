@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +22,8 @@ from rich.text import Text
 from typer import Option
 
 from bombo.command import checked
-from bombo.data.data_file import DataFile, load_data_file
+from bombo.data.data_file import DataFile, label_space, load_data_file, read_split
+from bombo.data.sampler import places
 from bombo.engine import side_runs
 from bombo.engine.ablation_tables import arms_sheet, caption, class_sheets
 from bombo.engine.arm_run import LOG, ArmRun
@@ -130,7 +132,7 @@ def _with_views(
 ) -> dict[str, dict[str, Any]]:
     """Gives arms their data: the oracle both annotations of all images, a network for one task that task's images.
 
-    The latter sees as many of them per step as the others do: half a batch. What nobody asked for by name is left out
+    The latter sees as many of them per step as the others do. What nobody asked for by name is left out
     where the annotation does not suffice.
     """
     complete: dict[str, dict[str, Any]] = {}
@@ -157,8 +159,11 @@ def _with_views(
 def _own_data(arm: str, file: DataFile, batch_size: int, out: Path) -> dict[str, Any]:
     if arm == ORACLE:
         return {"data": full_view(file, out / "oracle.yaml")}
-    view = single_view(file, SINGLE[arm], out / f"{arm}.yaml")
-    return {"data": view, "batch_size": max(1, batch_size // 2)}
+    task = SINGLE[arm]
+    view = single_view(file, task, out / f"{arm}.yaml")
+    kinds = Counter(record.kind for record in read_split(file, "train", label_space(file), skip_bad=True).records)
+    shared = places(kinds, batch_size)
+    return {"data": view, "batch_size": shared.get(task, 0) + shared.get("both", 0)}
 
 
 def _make(runs: Sequence[ArmRun], parallel: int, console: Console) -> tuple[dict[Path, str], bool]:

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from typer import Argument, Option
 
-from bombo.checks.classes import NO_VAL, balance, count, empty_images
+from bombo.checks.classes import NO_VAL, balance, count, empty_images, names
 from bombo.checks.examine import Examined, examine_all
 from bombo.checks.finding import REPAIR, Hit, gather
 from bombo.checks.naming import with_lines
@@ -29,7 +29,7 @@ from bombo.checks.source import UNREADABLE, Part, class_problems, read_part, unl
 from bombo.checks.twins import Seen, twins
 from bombo.command import checked
 from bombo.data import coco
-from bombo.data.data_file import DataFile, Split, label_space, load_data_file
+from bombo.data.data_file import DataFile, Split, label_space, load_data_file, named_classes
 from bombo.data.label_space import LabelSpace
 from bombo.data.statistics import Statistics
 from bombo.errors import ConfigError, DataError
@@ -114,6 +114,7 @@ def _report(
             hits += empty_images(split, listed, looked, bool(file.classes))
     if "train" in counts:
         hits += balance(counts, space)
+    hits += names(named_classes(file), space)
     if not file.val:
         hits.append(Hit(NO_VAL, str(data)))
     if all(hit.defect != UNREADABLE for hit in hits):  # what cannot be read may name them

@@ -169,7 +169,7 @@ def describe(result: Completion) -> str:
     lines.append(
         f"import    {out / folder.COCO}, {out / folder.VOC}     CVAT and Label Studio; how: bombo complete --help"
     )
-    lines.append(f"next      bombo check {out / folder.DATA}     bombo train --data {out / folder.DATA}")
+    lines.append(f"next      correct what is wrong; then   bombo check {out / folder.DATA}")
     return "\n".join(lines)
 
 

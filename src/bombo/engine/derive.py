@@ -126,7 +126,8 @@ def derive(
         console.print()
         console.print(sheet.for_terminal(), soft_wrap=False)
     measured = f"\nmeasured on {counted(images, 'image')} with both annotations"
-    console.print(measured if sheets else "no image carries both")
+    unknown = f"no image of {split} carries both annotations: another --split may tell how right it is"
+    console.print(measured if sheets else unknown)
     if skipped:
         console.print(f"skipped   {counted(len(skipped), 'image')}, see {out / SKIPPED}", markup=False)
     console.print(f"wrote     {out}", markup=False)

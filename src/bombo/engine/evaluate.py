@@ -150,7 +150,8 @@ def require_classes(model: Model, space: LabelSpace, data: Path) -> None:
         raise ConfigError(
             f"the network knows {_classes(known)}; the data file has {_classes(space)}",
             where=str(data),
-            fix=f"write  classes: [{', '.join(known.names)}]  stuff: [{', '.join(known.stuff)}]",
+            fix=f"write  classes: [{', '.join(known.names)}]  stuff: [{', '.join(known.stuff)}]  if sources name all "
+            "of these; one may name classes it has nothing of, and says under `labelled_classes:` which were looked for",
         )
 
 

@@ -36,7 +36,10 @@ def _weights(value: object) -> object:
     """`name=0.5,other=0` as a mapping; the command line has no other form."""
     if not isinstance(value, str):
         return value
-    return dict(part.split("=", 1) for part in value.split(",") if "=" in part) or {value: 0}
+    for part in value.split(","):
+        if "=" not in part:
+            raise ValueError(f"`{part}` says no weight; write for instance m4b_cls=0.25,m4b_neg=0.1")
+    return dict(part.split("=", 1) for part in value.split(","))
 
 
 class _Settings(BaseModel):
