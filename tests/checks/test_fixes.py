@@ -34,6 +34,7 @@ BY_HAND: dict[str, tuple[str, Damage]] = {
     "box-without-pixels": ("correct", replace("data.yaml", "train, use: both", "train, use: boxes")),
     "component-without-box": ("`use: masks`", replace("data.yaml", "root: yolo, use: both", "root: yolo, use: masks")),
     "mask-binary": ("give it its class's value", mask(PLAIN, lambda pixels: pixels // 255)),
+    "class-spelling": ("give them one name", replace("data.yaml", "[Starfish", "[starfish")),
     "source-unreadable": ("remove this line|export the file again", written_again),
 }
 

@@ -151,7 +151,7 @@ def require_classes(model: Model, space: LabelSpace, data: Path) -> None:
             f"the network knows {_classes(known)}; the data file has {_classes(space)}",
             where=str(data),
             fix=f"write  classes: [{', '.join(known.names)}]  stuff: [{', '.join(known.stuff)}]  if sources name all "
-            "of these; one may name classes it has nothing of, and says under `labelled_classes:` which were looked for",
+            "of these; one may name classes it has nothing of; `labelled_classes:` says which were looked for",
         )
 
 
