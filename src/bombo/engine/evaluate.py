@@ -148,10 +148,10 @@ def require_classes(model: Model, space: LabelSpace, data: Path) -> None:
     known = model.space
     if (space.things, space.stuff) != (known.things, known.stuff):
         raise ConfigError(
-            f"the network knows {_classes(known)}; the data file has {_classes(space)}",
+            f"the network knows {_classes(known)}; the data file has {_classes(space)} (a source may name classes "
+            "it has nothing of, and say under `labelled_classes:` which were looked for)",
             where=str(data),
-            fix=f"write  classes: [{', '.join(known.names)}]  stuff: [{', '.join(known.stuff)}]  if sources name all "
-            "of these; one may name classes it has nothing of; `labelled_classes:` says which were looked for",
+            fix=f"write  classes: [{', '.join(known.names)}]  stuff: [{', '.join(known.stuff)}]",
         )
 
 
