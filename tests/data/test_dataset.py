@@ -14,8 +14,9 @@ from bombo.data.augment import Augment
 from bombo.data.batch import Batch
 from bombo.data.data_file import label_space, load_data_file, read_split
 from bombo.data.dataset import TrainingBatches, WholeImages, load, ready, seen_through
+from bombo.data.derived import Derived
 from bombo.data.label_space import ANY_CLASS, VOID
-from bombo.data.sample import BoxAnnotation, Record
+from bombo.data.sample import BoxAnnotation, Record, Sample
 from bombo.data.sampler import BalancedBatches, Draw
 from bombo.data.scenes import make_scene
 from bombo.data.view import View
@@ -311,3 +312,16 @@ def test_boxes_and_masks_of_real_images_agree_after_augmentation(shared_data: Pa
     assert len(inside) > 40
     assert np.mean(np.array(inside) > 0.2) > 0.9  # an object fills a good part of its box
     assert np.mean(outside) < 0.02  # and lies in it
+
+
+def test_skip_bad_covers_what_weak_targets_are_made_of(records: list[Record]) -> None:
+    def derive(record: Record, sample: Sample) -> Derived:
+        if record.name == records[0].name:
+            raise DataError("the mask of another image", where=record.name)
+        return Derived.nothing(sample.image)
+
+    batch = ready(TrainingBatches(records, Augment(), skip_bad=True, derive=derive)[[Draw(0, (32, 32), 0)]])
+    assert batch.names != (records[0].name,)
+    assert [name for name, _ in batch.skipped] == [records[0].name]
+    with pytest.raises(DataError, match="the mask of another image"):
+        ready(TrainingBatches(records, Augment(), derive=derive)[[Draw(0, (32, 32), 0)]])

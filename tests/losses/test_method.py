@@ -93,3 +93,10 @@ def test_an_unknown_loss_is_named() -> None:
     with pytest.raises(ConfigError, match=r"`m4b_class` is no weak loss.*m4b_cls") as caught:
         method_of("bombo", {"m4b_class": 1.0})
     assert caught.value.where == "losses"
+
+
+@pytest.mark.parametrize("name", ["skip", "ssl", "b4m", "m4b"])
+def test_the_teacher_judges_the_targets_of_losses_that_are_added(name: MethodName) -> None:
+    added = method_of(name, {"b4m_label": 0.1, "m4b_cls": 0.1}, pseudo_boxes="weighted")
+    assert (added.masks, added.boxes) == ("weighted", "weighted")
+    assert method_of("faithful", {"m4b_cls": 0.1}).masks == "none"  # as the paper has it
