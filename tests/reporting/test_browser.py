@@ -63,21 +63,21 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, tmp_path: Path, make_run: Any, make_ablation: Any) -> Iterator[Callable[..., Browser]]:
-    """Opens the report of two runs in a window of some width; nothing may be said on the console in the end."""
+    """Opens the report of two runs, or of one, in a window of some width; in the end the console must be clean."""
     classes = ("cat", "dog", "<script>alert('grass')</script>")
     ablation = make_ablation(tmp_path / "abl", {"skip": 0.3, "b4m": 0.4, "bombo": 0.5, "oracle": 0.6}, classes=classes)
     runs = [
         read_run(make_run(tmp_path / f"pets-{i}", classes, quality=0.3 + 0.1 * i, followed=True), f"pets-{i}")
         for i in (1, 2)
     ]
-    file = tmp_path / "report.html"
-    file.write_text(render(runs, read_ablation(ablation)), encoding="utf-8")
+    for name, shown in (("both", runs), ("one", runs[:1])):
+        (tmp_path / f"{name}.html").write_text(render(shown, read_ablation(ablation)), encoding="utf-8")
 
-    def opened(width: int = 1280, **media: Any) -> Browser:
+    def opened(width: int = 1280, name: str = "both", **media: Any) -> Browser:
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
-        browser.get(file.as_uri())
+        browser.get((tmp_path / f"{name}.html").as_uri())
         return browser
 
     for log in ("browser", "performance"):
@@ -182,3 +182,20 @@ def test_it_fits_every_width(width: int, media: dict[str, Any], page: Callable[.
         )).length"""
     )
     assert overlapping == 0
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_no_bar_lies_under_a_number(width: int, page: Callable[..., Browser]) -> None:
+    browser = page(width, "one")
+    bars, covered = browser.execute_script(
+        """const overlap = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+        const bars = [...document.querySelectorAll('.bar')].map(bar => bar.getBoundingClientRect());
+        const numbers = [...document.querySelectorAll('td')].filter(cell => cell.lastChild).map(cell => {
+          const range = document.createRange();
+          range.selectNode(cell.lastChild);
+          return range.getBoundingClientRect();
+        });
+        return [bars.length, bars.filter(bar => numbers.some(number => overlap(bar, number))).length]"""
+    )
+    assert bars > 0
+    assert covered == 0
