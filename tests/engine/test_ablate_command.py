@@ -18,7 +18,7 @@ import torch
 import yaml
 
 import bombo
-from bombo.engine import arm_run, side_runs
+from bombo.engine import side_runs
 from bombo.engine.ladder import DEFAULT_LADDER, read_ladder
 from bombo.engine.progress import TrainingProgress
 from bombo.engine.settings import TrainSettings
@@ -51,7 +51,7 @@ def made(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-batch_sizes: dict[str, int] = {}  # of the runs that were noted
+settings_of: dict[str, TrainSettings] = {}  # of the arms whose runs were noted
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def note(runs: Any, *_: Any) -> bool:
         noted.extend(run.name for run in runs)
-        batch_sizes.update((run.arm, run.settings.batch_size) for run in runs)
+        settings_of.update((run.arm, run.settings) for run in runs)
         return False
 
     monkeypatch.setattr(side_runs, "make", note)
@@ -126,7 +126,6 @@ class TestRuns:
     ) -> None:
         before = {file: file.read_bytes() for file in made.rglob("*") if file.is_file()}
         monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a run is made again"))
-        monkeypatch.setattr("bombo.engine.arm_run._commit", lambda: pytest.fail("results are kept, too"))
         ended = bombo_command("ablate", config=base, arms="skip,oracle", seeds="0,1", out=made)
         assert ended.code == 0
         assert "4 runs: 4 finished already" in ended.out
@@ -225,25 +224,6 @@ def test_ctrl_c_stops_all_and_loses_nothing(base: Path, tmp_path: Path) -> None:
         assert "everything is saved" in (run / "log.txt").read_text()
         assert torch.load(run / "state.pt", weights_only=True)["step"] > 0
     assert not (tmp_path / "out" / "skip" / "seed-2").exists()
-
-
-def test_the_commit_is_that_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def git(*words: str) -> str:
-        who = ("-c", "user.name=nobody", "-c", "user.email=nobody@localhost")
-        return subprocess.run(["git", *who, *words], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-
-    code = tmp_path / "code.py"
-    code.write_text("")
-    monkeypatch.setattr(arm_run, "__file__", str(code))
-    assert arm_run._commit() is None  # no checkout
-    git("init")
-    assert arm_run._commit() is None  # a checkout of something else
-    git("add", ".")
-    git("commit", "-m", "code")
-    commit = git("rev-parse", "HEAD").strip()
-    assert arm_run._commit() == commit
-    code.write_text("changed")
-    assert arm_run._commit() == f"{commit}-dirty"
 
 
 def test_cores_are_shared_out(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -395,4 +375,22 @@ def test_one_network_per_task_sees_its_images_at_the_same_pace(base: Path, tmp_p
         assert [source["use"] for source in view["train"]] == [kind]
         assert view["stuff"] == ["water"]
     full = TrainSettings.resolve({"config": base}).batch_size
-    assert [batch_sizes[arm] for arm in ("only-boxes", "only-masks", "skip")] == [full // 2, full // 2, full]
+    sizes = [settings_of[arm].batch_size for arm in ("only-boxes", "only-masks", "skip")]
+    assert sizes == [full // 2, full // 2, full]
+
+
+def test_no_arm_trains_for_longer_than_the_others(
+    world: Path, small: dict[str, Any], tmp_path: Path, idle: list[str]
+) -> None:
+    content = yaml.safe_load(world.read_text())
+    few = [source for source in content["train"] if source["use"] == "boxes"]  # 4 of the 8 images
+    root = {"root": str(world.parent / few[0]["root"])}
+    content["train"] = [source | root for source in (*few, *content["train"])]  # so boxes are two thirds
+    content["val"] = [source | root for source in content["val"]]
+    data = write(tmp_path / "uneven.yaml", content)
+    config = write(tmp_path / "config.yaml", {**small, "data": str(data), "steps": None, "epochs": 5, "batch_size": 2})
+    bombo.ablate(config=config, oracle=world, arms="only-boxes,only-masks,skip,oracle", seeds=[0], out=tmp_path / "out")
+    common = len(idle) and 5 * 6  # 12 images, two a step
+    assert [settings_of[arm].steps for arm in ("only-boxes", "only-masks", "skip", "oracle")] == [
+        *(common, common, None, common)
+    ]

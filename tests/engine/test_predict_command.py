@@ -344,3 +344,16 @@ def test_what_was_written_is_no_photo_and_no_photo_is_seen_twice(
     for _ in range(2):
         bombo.predict(trained, [".", "photo.jpg"], overwrite=True, **CPU)
         assert [file.name for file in (tmp_path / "predictions" / "overlays").iterdir()] == ["photo.jpg"]
+
+
+def test_predictions_alone_are_no_photos_and_stay(
+    trained: Path, world: Path, tmp_path: Path, bombo_command: Any
+) -> None:
+    shutil.copy(next((world.parent / "devkit" / "JPEGImages").glob("*.jpg")), tmp_path / "photo.jpg")
+    out = tmp_path / "seen"
+    bombo.predict(trained, [tmp_path / "photo.jpg"], out=out, **CPU)
+    before = (out / "predictions.json").read_bytes()
+    ended = bombo_command("predict", trained, out / "overlays", "--overwrite", out=out, device="cpu")
+    assert ended.code == 1
+    assert "holds nothing but what was written there before" in ended.err
+    assert (out / "predictions.json").read_bytes() == before

@@ -83,7 +83,6 @@ INTERRUPTIONS = {
         [3],
         signal.SIGINT,
     ),
-    "after the last step": ({}, [8], signal.SIGINT),
 }
 
 
@@ -181,6 +180,16 @@ def test_a_second_sigterm_waits_for_the_step(
     assert bombo_command("train", out=tmp_path / "run", epochs=4, **small).code == 130
     assert torch.load(tmp_path / "run" / "state.pt", weights_only=True)["step"] == 3
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_signal_in_the_last_step_comes_too_late(
+    small: dict[str, Any], tmp_path: Path, signal_after: Callable[..., None]
+) -> None:
+    signal_after(8)
+    run = bombo.train(out=tmp_path / "run", epochs=4, **small)
+    assert run.stopped == "finished"
+    assert run.evaluation is not None
+    assert (run.path / "report.html").is_file()
 
 
 def test_a_finished_run_has_nothing_left_to_do(trained: Path, bombo_command: Any, same: Same) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -116,10 +117,16 @@ def test_overwriting_removes_the_old_run_and_nothing_else(
     bombo.train(out=out, epochs=2, **small)
     (out / "notes.txt").write_text("mine")
     (out / "bad_batch_3.pt").write_text("old")
+    (out / "wandb_id.txt").write_text("old")
+    (out / "tensorboard").mkdir()
+    (out / "tensorboard" / "events.out").write_text("old")
     data = devkit(train=[("train_boxes", "boxes")])  # no validation: no best weights
     ended = bombo_command("train", "--overwrite", out=out, epochs=1, **small | {"data": data})
     assert ended.code == 0
-    assert {file.name for file in out.iterdir()} == (FILES - {"best.safetensors", "evaluation.json"}) | {"notes.txt"}
+    assert {file.name for file in out.iterdir()} == (FILES - {"best.safetensors", "evaluation.json"}) | {
+        *("notes.txt", "tensorboard")
+    }
+    assert not list((out / "tensorboard").iterdir())
     assert not list((out / "gallery").iterdir())
     assert {json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()} == {1}
 
@@ -159,3 +166,22 @@ def test_the_output_names_the_folder(small: dict[str, Any], tmp_path: Path, bomb
     for name in ("best.safetensors", "last.safetensors"):
         assert str(tmp_path / "run" / name) in ended.out
     assert re.search(r"^next +bombo predict", ended.out, flags=re.MULTILINE)
+
+
+def test_the_commit_is_that_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(*words: str) -> str:
+        who = ("-c", "user.name=nobody", "-c", "user.email=nobody@localhost")
+        return subprocess.run(["git", *who, *words], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    code = tmp_path / "code.py"
+    code.write_text("")
+    monkeypatch.setattr(run_folder, "__file__", str(code))
+    assert run_folder._commit() is None  # no checkout
+    git("init")
+    assert run_folder._commit() is None  # a checkout of something else
+    git("add", ".")
+    git("commit", "-m", "code")
+    commit = git("rev-parse", "HEAD").strip()
+    assert run_folder._commit() == commit
+    code.write_text("changed")
+    assert run_folder._commit() == f"{commit}-dirty"

@@ -176,12 +176,15 @@ class TestStopping:
         return plan
 
     def test_patience(self, small: dict[str, Any], tmp_path: Path, scores: Any) -> None:
-        calls = scores([0.1, 0.3, 0.2, 0.3, 0.9])
+        calls = scores([0.1, 0.3, 0.2, 0.3, 0.2])
         run = bombo.train(out=tmp_path / "run", epochs=9, patience=2, **small)
         assert (run.stopped, len(calls)) == ("no longer improving", 4)
         with safetensors.safe_open(run.path / "best.safetensors", "pt") as best:
             assert json.loads(best.metadata()["bombo"])["step"] == 4  # the second evaluation, two steps an epoch
         assert torch.load(run.path / "state.pt", weights_only=True)["step"] == 8
+        again = bombo.train(resume=run.path)  # asked to go on, it does so until there is something to judge by
+        assert (again.stopped, len(calls)) == ("no longer improving", 5)
+        assert torch.load(run.path / "state.pt", weights_only=True)["step"] == 10
 
     def test_figures_that_cannot_be_measured_are_never_the_best(
         self, small: dict[str, Any], tmp_path: Path, scores: Any

@@ -97,3 +97,11 @@ def test_the_method_is_the_one_it_was_trained_with(tmp_path: Path, make_run: Any
     assert method.boxes == "weighted"
     assert method.weights.any("m4b")
     assert not method.weights.any("b4m")
+
+
+def test_a_damaged_run_before_is_passed_over(tmp_path: Path, make_run: Any) -> None:
+    make_run(tmp_path / "pets-1")
+    (make_run(tmp_path / "pets-2") / "data.json").write_text("{")
+    before = run_before(read_run(make_run(tmp_path / "pets-3")))
+    assert before is not None
+    assert before.name == "pets-1"

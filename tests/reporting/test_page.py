@@ -11,7 +11,7 @@ import pytest
 
 from bombo.engine.colours import luminance
 from bombo.reporting.gather import read_ablation, read_run, run_before
-from bombo.reporting.page import LINES, render
+from bombo.reporting.page import LINES, contributions, render
 from bombo.reporting.tables import class_table, confusion_table, largest_confusions
 
 VOID = {"meta", "link", "img", "input", "br", "hr", "source"}
@@ -175,3 +175,21 @@ def test_many_classes_are_folded(tmp_path: Path, make_run: Any) -> None:
     page = render([read_run(make_run(tmp_path / "a", tuple(f"class {i}" for i in range(20))))])
     assert page.count("<details>") == 1
     Elements(page)
+
+
+def test_contributions_are_told_for_the_arms_of_the_built_in_ladder_and_over_common_seeds(
+    tmp_path: Path, make_ablation: Any
+) -> None:
+    arms = {"skip": 0.3, "faithful-m4b": 0.4, "b4m": 0.5, "bombo": 0.6, "oracle": 0.7}
+    facts = read_ablation(make_ablation(tmp_path, arms))
+    comparison = facts.results["comparison"]
+    comparison["seeds"]["skip"] = [0, 1]
+    for figure in comparison["figures"]["skip"]:
+        comparison["figures"]["skip"][figure] = {"values": [0.3, 0.9], "mean": 0.6}
+    assert contributions(facts) == [
+        "Boxes taught segmentation: +20.0 points of mIoU against leaving it out (arm b4m).",
+        "Masks taught detection: +10.0 points of mAP50-95 against leaving it out (arm faithful-m4b).",
+        "Both together (arm bombo): +30.0 points of mAP50-95 and +30.0 points of mIoU.",
+        "With both annotations on every image (arm oracle) it would have been +40.0 points of mAP50-95 and "
+        "+40.0 points of mIoU.",
+    ]

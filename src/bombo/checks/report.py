@@ -101,7 +101,7 @@ class CheckReport:
             counts = self.counts.values()
             shares = [float(each.pixel_share[index + 1]) for each in counts]
             table.add_row(
-                name,
+                Text(name),
                 *(f"{each.boxes[index]:,}" if thing else "stuff" for each in counts),
                 *(f"{each.images_with_boxes[index]:,}" if thing else "" for each in counts),
                 *("–" if math.isnan(share) else f"{100 * share:.1f} %" for share in shares),

@@ -23,6 +23,7 @@ from typer import Option
 
 from bombo.command import checked
 from bombo.data.data_file import DataFile, label_space, load_data_file, read_split
+from bombo.data.sample import Record
 from bombo.data.sampler import places
 from bombo.engine import side_runs
 from bombo.engine.ablation_tables import arms_sheet, caption, class_sheets
@@ -31,6 +32,8 @@ from bombo.engine.comparison import FIGURES, Comparison, compare
 from bombo.engine.ladder import DEFAULT_LADDER, ORACLE, SINGLE, choose, read_ladder, resolve
 from bombo.engine.loop import percent
 from bombo.engine.report import report_at_end
+from bombo.engine.settings import TrainSettings
+from bombo.engine.train import make_schedule
 from bombo.engine.views import full_view, single_view
 from bombo.errors import ConfigError, DataError
 from bombo.files import atomic_write, without_nan
@@ -132,38 +135,42 @@ def _with_views(
 ) -> dict[str, dict[str, Any]]:
     """Gives arms their data: the oracle both annotations of all images, a network for one task that task's images.
 
-    The latter sees as many of them per step as the others do. What nobody asked for by name is left out
-    where the annotation does not suffice.
+    The latter sees as many of them per step as the others do, and none trains for longer than the others. What nobody
+    asked for by name is left out where the annotation does not suffice.
     """
     complete: dict[str, dict[str, Any]] = {}
     for arm, changes in arms.items():
-        if arm == ORACLE and oracle is not None:
-            complete[arm] = changes | {"data": oracle}
-            continue
         complete[arm] = changes
-        if "data" in changes or arm not in (ORACLE, *SINGLE):
+        given = oracle if arm == ORACLE else None
+        if ("data" in changes and given is None) or arm not in (ORACLE, *SINGLE):
             continue
         settings = resolve(arm, changes, base)
         file = load_data_file(Path(str(settings.data)))
         try:
-            complete[arm] = changes | _own_data(arm, file, settings.batch_size, out)
+            complete[arm] = changes | ({"data": given} if given else _own_data(arm, file, settings, out))
         except (ConfigError, DataError) as error:
             if is_asked:
                 raise
             del complete[arm]
             hint = " (give one with --oracle FILE)" if arm == ORACLE else ""
             console.print(f"no {arm}{hint}: {error}", markup=False)
+            continue
+        if settings.steps is None and (given or arm in SINGLE):  # an epoch of these may be shorter, or longer
+            complete[arm]["steps"] = make_schedule(settings, len(_training_records(file))).steps
     return complete
 
 
-def _own_data(arm: str, file: DataFile, batch_size: int, out: Path) -> dict[str, Any]:
+def _own_data(arm: str, file: DataFile, settings: TrainSettings, out: Path) -> dict[str, Any]:
     if arm == ORACLE:
-        return {"data": full_view(file, out / "oracle.yaml")}
+        return {"data": full_view(file, out / "oracle.yaml", skip_bad=settings.skip_bad)}
     task = SINGLE[arm]
     view = single_view(file, task, out / f"{arm}.yaml")
-    kinds = Counter(record.kind for record in read_split(file, "train", label_space(file), skip_bad=True).records)
-    shared = places(kinds, batch_size)
+    shared = places(Counter(record.kind for record in _training_records(file)), settings.batch_size)
     return {"data": view, "batch_size": shared.get(task, 0) + shared.get("both", 0)}
+
+
+def _training_records(file: DataFile) -> list[Record]:
+    return read_split(file, "train", label_space(file), skip_bad=True).records
 
 
 def _make(runs: Sequence[ArmRun], parallel: int, console: Console) -> tuple[dict[Path, str], bool]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.table import Table
+from rich.text import Text
 
 from bombo.engine.comparison import FIGURES, ClassFigures, Comparison, Figure
 from bombo.engine.ladder import ORACLE, SKIP
@@ -30,9 +31,9 @@ class Sheet:
         """Numbers to the right; nothing is broken or cut, whatever the width."""
         table = Table(box=None, title=self.title, title_justify="left", title_style="bold")
         for index, name in enumerate(self.header):
-            table.add_column(name.replace(" ", "\n"), justify="right" if index else "left", no_wrap=True)
+            table.add_column(Text(name.replace(" ", "\n")), justify="right" if index else "left", no_wrap=True)
         for row in self.rows:
-            table.add_row(*row)
+            table.add_row(*map(Text, row))
         return table
 
     def to_markdown(self) -> str:

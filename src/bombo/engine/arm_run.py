@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import shlex
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,9 @@ from typing import Any
 import yaml
 
 from bombo.engine.checkpoint import STATE
-from bombo.engine.run_folder import CONFIG, METRICS, START, read_config
+from bombo.engine.run_folder import CONFIG, START, read_config
 from bombo.engine.settings import TrainSettings
+from bombo.engine.training_plots import read_metrics
 from bombo.errors import ConfigError
 from bombo.files import atomic_write
 
@@ -140,7 +139,7 @@ class ArmRun:
             },
             "device": environment["device"],
             "versions": {"python": environment["python"], **environment["packages"]},
-            "commit": _commit(),
+            "commit": environment.get("commit"),
             "command": shlex.join(["bombo", *self.command]),
             "settings": {
                 name: value if not isinstance(value, float) or math.isfinite(value) else str(value)
@@ -155,9 +154,7 @@ class ArmRun:
         return self.folder / "settings.yaml"
 
     def _metrics(self) -> list[dict[str, Any]]:
-        file = self.path / METRICS
-        lines = file.read_text().splitlines() if file.is_file() else []
-        return [json.loads(line) for line in lines if line.endswith("}")]  # half a line: the power went
+        return read_metrics(self.path)
 
 
 def _plain(settings: TrainSettings) -> dict[str, Any]:
@@ -166,19 +163,3 @@ def _plain(settings: TrainSettings) -> dict[str, Any]:
 
 def _share(total: float | None, steps: int) -> float | None:
     return None if total is None else round(total / steps, 4)
-
-
-def _commit() -> str | None:
-    """Commit of the checkout this code runs from, marked when files were changed since; None where there is none."""
-    file = Path(__file__)
-
-    def git(*words: str) -> str:
-        quiet = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}
-        done = subprocess.run(["git", "-C", file.parent, *words], capture_output=True, text=True, check=True, env=quiet)
-        return done.stdout.strip()
-
-    try:
-        git("ls-files", "--error-unmatch", file.name)  # an environment may lie inside some other checkout
-        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
-    except (OSError, subprocess.CalledProcessError):
-        return None

@@ -14,7 +14,8 @@ from bombo.errors import ConfigError
 
 LoggerName = Literal["tensorboard", "wandb"]
 _MODULES: Mapping[LoggerName, str] = {"tensorboard": "torch.utils.tensorboard", "wandb": "wandb"}
-_WANDB_ID = "wandb_id.txt"  # a resumed run goes on in the same curve
+TENSORBOARD = "tensorboard"
+WANDB_ID = "wandb_id.txt"  # a resumed run goes on in the same curve
 
 
 class Logger(Protocol):
@@ -34,7 +35,7 @@ class TensorBoard:
 
     def __init__(self, folder: Path, step: int = 0) -> None:
         writer = importlib.import_module(_MODULES["tensorboard"]).SummaryWriter
-        self._writer = writer(folder / "tensorboard", purge_step=step or None)
+        self._writer = writer(folder / TENSORBOARD, purge_step=step or None)
 
     def log(self, step: int, figures: Mapping[str, float]) -> None:
         """See `Logger`."""
@@ -51,7 +52,7 @@ class WeightsAndBiases:
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         wandb = importlib.import_module(_MODULES["wandb"])
-        file = folder / _WANDB_ID
+        file = folder / WANDB_ID
         if not file.is_file():
             file.write_text(uuid4().hex[:8])
         self._run = wandb.init(

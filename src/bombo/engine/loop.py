@@ -228,11 +228,11 @@ def fit(
             if validation is not None and (schedule.evaluates(training.step) or stop == "out of time"):
                 _evaluate(training, validation, follow, epoch, folder, progress)
                 forward.train()
-            if schedule.patience is not None and training.stale >= schedule.patience:
-                stop = stop or "no longer improving"
+                if schedule.patience is not None and training.stale >= schedule.patience:
+                    stop = stop or "no longer improving"
             if stop or schedule.ends_epoch(training.step):
                 save(training, folder)
-            if stop:
+            if stop and training.step < schedule.steps:
                 return stop
     return "finished"
 

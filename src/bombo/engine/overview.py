@@ -120,7 +120,7 @@ def evaluation_table(evaluation: Evaluation) -> Group:
     table.add_row("background", "", "", "", percent(evaluation.figures["IoU_background"]))
     for name, own in evaluation.per_class.items():
         things = [percent(own[key]) if key in own else "" for key in ("AP50", "AP50-95", "VOC_AP50")]
-        table.add_row(name, *things, percent(own.get("IoU", nan)))
+        table.add_row(Text(name), *things, percent(own.get("IoU", nan)))
     means = [percent(evaluation.figures[key]) for key in ("mAP50", "mAP50-95", "VOC_AP50", "mIoU")]
     table.add_section()
     table.add_row("mean", *means, style="bold")
@@ -142,7 +142,7 @@ def _class_table(space: LabelSpace, counts: Statistics) -> Table:
         share = counts.pixel_share[index + 1]
         table.add_row(
             "",
-            name,
+            Text(name),
             f"{counts.boxes[index]:,}" if thing else "stuff",
             f"{counts.images_with_boxes[index]:,}" if thing else "",
             "–" if math.isnan(share) else f"{100 * share:.1f} %",

@@ -68,6 +68,12 @@ def predict(
     files = list({file.resolve(): file for item in source for file in find_images(item)}.values())
     written = [(out / name).resolve() for name in _PICTURES]  # a folder of photos may hold what was written last time
     files = [file for file in files if not any(folder in file.resolve().parents for folder in written)]
+    if not files:
+        raise BomboError(
+            "holds nothing but what was written there before",
+            where=", ".join(map(str, source)),
+            fix="give the folder of the photos, or choose another --out",
+        )
     listing, left_out = out / "predictions.json", out / "skipped.json"
     distributed.start(choose_device(device)[0])
     if distributed.is_main() and not overwrite:

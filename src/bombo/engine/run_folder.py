@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import platform
 import shlex
+import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import IO, Any, Self
 
 import torch
 import yaml
@@ -18,7 +21,8 @@ from bombo import distributed
 from bombo.data.label_space import LabelSpace
 from bombo.data.yaml_file import YamlFile
 from bombo.engine.checkpoint import BEST, LAST, STATE
-from bombo.engine.loggers import Logger, flat
+from bombo.engine.claim import claim, release
+from bombo.engine.loggers import TENSORBOARD, WANDB_ID, Logger, flat
 from bombo.errors import BomboError
 from bombo.files import atomic_write, next_free
 
@@ -26,7 +30,7 @@ CONFIG, DATA, METRICS, SKIPPED = "config.yaml", "data.json", "metrics.jsonl", "s
 EVALUATION, GALLERY, PSEUDO_LABELS, REPORT = "evaluation.json", "gallery", "pseudo_labels", "report.html"
 _RESULTS = (  # what a new run must not find
     *(DATA, METRICS, SKIPPED, EVALUATION, REPORT, STATE, BEST, LAST),
-    *("bad_batch_*.pt", "plots/*", f"{GALLERY}/*", f"{PSEUDO_LABELS}/*"),
+    *("bad_batch_*.pt", "plots/*", f"{GALLERY}/*", f"{PSEUDO_LABELS}/*", WANDB_ID, f"{TENSORBOARD}/*"),
 )
 START = {"config", "out", "overwrite", "resume"}  # how a run was started is no part of what it is
 
@@ -36,10 +40,11 @@ class RunFolder:
 
     Args:
         path: The folder.
+        claimed: What keeps other processes out, given back when a block `with` this folder is left.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, claimed: IO[str] | None = None) -> None:
+        self.path, self.claimed = path, claimed
         self.loggers: list[Logger] = []
 
     @classmethod
@@ -52,7 +57,7 @@ class RunFolder:
             overwrite: Whether a folder that holds a run may be used again; its old files go.
 
         Raises:
-            BomboError: The folder holds a run, or cannot be made.
+            BomboError: The folder holds a run, cannot be made, or another process trains there.
         """
         if not distributed.is_main():
             return cls(Path(distributed.from_main(None)))
@@ -66,6 +71,7 @@ class RunFolder:
                     where=str(path),
                     fix=f"go on with it: --resume {path}, replace it: --overwrite, or choose another --out",
                 )
+            folder = cls(path, claim(path))
             for file in held:
                 file.unlink()
         except OSError as error:
@@ -73,7 +79,24 @@ class RunFolder:
                 f"cannot be made ({error.strerror})", where=str(out or Path("runs")), fix="choose another --out"
             ) from None
         distributed.from_main(str(path))
-        return cls(path)
+        return folder
+
+    @classmethod
+    def of(cls, path: Path) -> RunFolder:
+        """The folder of a run that goes on.
+
+        Raises:
+            BomboError: Another process trains there.
+        """
+        return cls(path, claim(path) if distributed.is_main() else None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        release(self.claimed)
 
     def describe(self, config: dict[str, Any], space: LabelSpace, facts: dict[str, Any]) -> None:
         """Writes the resolved configuration, the class table and the environment."""
@@ -92,6 +115,7 @@ class RunFolder:
         ]
         atomic_write(self.path / "classes.json", json.dumps({"others": space.others, "classes": classes}, indent=1))
         environment = {
+            "commit": _commit(),
             "command": shlex.join(["bombo" if is_ours(sys.argv[0]) else sys.argv[0], *sys.argv[1:]]),
             "python": platform.python_version(),
             "platform": platform.platform(),
@@ -166,6 +190,22 @@ def _claim(stem: str) -> Path:
             return path
         except FileExistsError:
             continue
+
+
+def _commit() -> str | None:
+    """Commit of the checkout this code runs from, marked when files were changed since; None where there is none."""
+    file = Path(__file__)
+
+    def git(*words: str) -> str:
+        quiet = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}
+        done = subprocess.run(["git", "-C", file.parent, *words], capture_output=True, text=True, check=True, env=quiet)
+        return done.stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", file.name)  # an environment may lie inside some other checkout
+        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def _step(line: str) -> float:

@@ -55,9 +55,14 @@ def make(
                         ended(run, "")
                     elif not interrupt.asked:
                         ended(run, "\n".join(run.last_lines) or f"it ended with code {process.returncode}")
-        finally:
+        except KeyboardInterrupt:  # the second: at once
             for _, process in going:
                 process.kill()
+            raise
+        finally:
+            for _, process in going:
+                process.terminate()  # which lets it save
+            for _, process in going:
                 process.wait()
     return interrupt.asked
 

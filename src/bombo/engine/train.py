@@ -127,7 +127,7 @@ def train(**given: Any) -> Run:
         skipped={problem.where: str(problem) for problem in (*train_set.problems, *val_set.problems)},
     )
     if settings.resume:
-        folder = RunFolder(Path(settings.resume))
+        folder = RunFolder.of(Path(settings.resume))
         training.restore(load_state(folder.path))
         folder.forget_after(training.step)
     else:
@@ -149,6 +149,7 @@ def train(**given: Any) -> Run:
     following = follow(derive, labeller, train_set, val_set, folder.path, console)
     loggers = settings.loggers if distributed.is_main() else []
     with (
+        folder,
         TrainingProgress(console, schedule.steps, training.step, quiet=not distributed.is_main()) as progress,
         listening(folder.path, loggers, settings.model_dump(mode="json"), training.step) as folder.loggers,
     ):

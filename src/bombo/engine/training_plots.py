@@ -40,7 +40,8 @@ def plot_labels(folder: Path, space: LabelSpace, counts: Statistics) -> None:
             places + offset, numbers, 0.38, label=f"in {kind}", color=colour, hatch=hatch, edgecolor="white"
         )
         axes.bar_label(bars, labels=[f"{round(number):,}" for number in numbers], padding=3, fontsize=8)
-    axes.set_yticks(places, [name if i < space.num_things else f"{name} (stuff)" for i, name in enumerate(space.names)])
+    names = [name if i < space.num_things else f"{name} (stuff)" for i, name in enumerate(space.names)]
+    axes.set_yticks(places, names, parse_math=False)
     axes.invert_yaxis()
     axes.set_xlabel("training images that carry the class")
     axes.spines[["top", "right"]].set_visible(False)

@@ -11,8 +11,13 @@ from bombo.errors import BomboError, ConfigError
 from bombo.files import atomic_write
 
 
-def full_view(file: DataFile, path: Path) -> Path:
+def full_view(file: DataFile, path: Path, *, skip_bad: bool = False) -> Path:
     """Writes the data file again, with both annotations of all training images.
+
+    Args:
+        file: The data file.
+        path: Where to write the view.
+        skip_bad: Damaged images are no reason to refuse.
 
     Raises:
         ConfigError: A source knows one kind of annotation only.
@@ -22,7 +27,7 @@ def full_view(file: DataFile, path: Path) -> Path:
     atomic_write(path, data_file_text(file.model_copy(update={"train": train}), path.parent))
     try:
         view = load_data_file(path)
-        read_split(view, "train", label_space(view))
+        read_split(view, "train", label_space(view), skip_bad=skip_bad)
     except BomboError:
         path.unlink()
         raise

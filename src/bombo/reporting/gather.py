@@ -189,6 +189,13 @@ class AblationFacts:
         value: float | None = self.results["comparison"]["figures"].get(arm, {}).get(figure, {}).get("mean")
         return value
 
+    def by_seed(self, arm: str, figure: str) -> dict[int, float]:
+        """Seed → figure, of the seeds that have one."""
+        comparison = self.results["comparison"]
+        values = comparison["figures"].get(arm, {}).get(figure, {}).get("values") or ()
+        seeds = comparison["seeds"].get(arm, ())
+        return {seed: value for seed, value in zip(seeds, values, strict=True) if value is not None}
+
     def run(self, arm: str) -> Path:
         """Folder of an arm's first seed."""
         return self.path / arm / f"seed-{self.results['comparison']['seeds'][arm][0]}"
@@ -258,13 +265,16 @@ def run_before(run: RunFacts) -> RunFacts | None:
     """The numbered run before this one, of the same name, classes and data: `runs/pets-2` for `runs/pets-3`."""
     path = run.path.resolve()
     stem, dash, number = path.name.rpartition("-")
-    if not dash or not number.isdigit() or not stem or re.fullmatch(r"seed", stem):
+    if not dash or not number.isdigit() or not stem or stem == "seed":
         return None
     for earlier in range(int(number) - 1, 0, -1):
         folder = path.parent / f"{stem}-{earlier}"
         if not (folder / METRICS).is_file():
             continue
-        other = read_run(folder)
+        try:
+            other = read_run(folder)
+        except BomboError:  # damaged: no loss to a report about another run
+            continue
         if other.evaluation and (other.classes, other.config.get("data")) == (run.classes, run.config.get("data")):
             return other
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
+from statistics import fmean
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -75,19 +76,21 @@ def render(
 
 
 def contributions(ablation: AblationFacts) -> list[str]:
-    """What each kind of annotation contributed to the other task, in sentences."""
+    """What each kind of annotation contributed to the other task, in sentences, over the seeds two arms share."""
 
     def gain(arm: str, figure: str) -> str:
-        own, skip = ablation.mean(arm, figure), ablation.mean(SKIP, figure)
-        return "" if own is None or skip is None else f"{100 * (own - skip):+.1f}".replace("-", "−")
+        own, skip = ablation.by_seed(arm, figure), ablation.by_seed(SKIP, figure)
+        common = own.keys() & skip.keys()
+        return f"{100 * fmean(own[seed] - skip[seed] for seed in common):+.1f}".replace("-", "−") if common else ""
 
     sentences = []
-    for arm, figure, text in (
-        ("b4m", "mIoU", "Boxes taught segmentation: {} points of mIoU against leaving it out (arm b4m)."),
-        ("m4b", "mAP50-95", "Masks taught detection: {} points of mAP50-95 against leaving it out (arm m4b)."),
+    for arms, figure, text in (
+        (("b4m", "faithful-b4m"), "mIoU", "Boxes taught segmentation"),
+        (("m4b", "faithful-m4b"), "mAP50-95", "Masks taught detection"),
     ):
-        if points := gain(arm, figure):
-            sentences.append(text.format(points))
+        arm = next((arm for arm in arms if arm in ablation.arms), None)
+        if arm and (points := gain(arm, figure)):
+            sentences.append(f"{text}: {points} points of {figure} against leaving it out (arm {arm}).")
     both = [
         f"{points} points of {figure}"
         for figure in ("mAP50-95", "mIoU")
