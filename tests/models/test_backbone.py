@@ -114,6 +114,23 @@ def test_unusable_settings(name: str, weights: str, where: str, message: str) ->
     assert len(str(caught.value)) < 400
 
 
+@pytest.mark.parametrize("name", ["hiera_tiny_224", "coat_tiny"])  # a tensor that does not fit; an assertion of timm's
+def test_a_network_for_images_of_one_size_is_refused_for_others(name: str) -> None:
+    backbone = Backbone(name)
+    with pytest.raises(ConfigError, match=rf"{name} cannot take images of 96×96 pixels \(.+\)"):
+        backbone.require_size(96)
+
+
+def test_looking_whether_a_size_fits_changes_nothing() -> None:
+    backbone = Backbone("test_resnet")
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    random = torch.get_rng_state()
+    backbone.require_size(64)
+    assert backbone.training
+    assert torch.equal(torch.get_rng_state(), random)
+    assert all(torch.equal(value, before[name]) for name, value in backbone.state_dict().items())
+
+
 def test_the_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     real = timm.create_model
 

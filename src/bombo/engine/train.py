@@ -178,7 +178,11 @@ def read_data(settings: TrainSettings) -> tuple[LabelSpace, DataSet, DataSet]:
 
 
 def make_network(settings: TrainSettings, space: LabelSpace) -> Network:
-    """Builds the network; a resumed run gets its weights from the saved state, not from the hub again."""
+    """Builds the network; a resumed run gets its weights from the saved state, not from the hub again.
+
+    Raises:
+        ConfigError: There is no such backbone, or it cannot take images of this size.
+    """
     config = NetworkConfig(
         backbone=settings.backbone,
         num_things=space.num_things,
@@ -189,6 +193,7 @@ def make_network(settings: TrainSettings, space: LabelSpace) -> Network:
     )
     with _silent("timm"):  # it warns of layers in the file that no pyramid needs, such as the classifier
         network = Network(config, "none" if settings.resume else settings.weights)
+    network.backbone.require_size(settings.size)
     if settings.freeze_stem:
         network.backbone.freeze_stem()
     if settings.freeze_norm:

@@ -29,6 +29,7 @@ class Backbone(nn.Module):
 
     def __init__(self, name: str, weights: str = "none") -> None:
         super().__init__()
+        self.name = name
         self.body = _create(name, weights)
         info: Any = self.body.feature_info
         reductions: list[int] = info.reduction()
@@ -60,6 +61,24 @@ class Backbone(nn.Module):
             chosen = [feature.permute(0, 3, 1, 2) for feature in chosen]
         # back to planes: group normalisation, which follows, is slow without them on a CPU
         return [feature.contiguous() for feature in chosen] if on_cpu else chosen
+
+    @torch.no_grad()
+    def require_size(self, size: int) -> None:
+        """Looks at an empty image: some networks take images of one size only, which shows when they look.
+
+        Raises:
+            ConfigError: It cannot take square images of this size.
+        """
+        training = self.training
+        self.eval()
+        try:
+            self(next(self.parameters()).new_zeros(1, 3, size, size))
+        except (AssertionError, RuntimeError, ValueError) as error:
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            raise ConfigError(
+                f"{self.name} cannot take images of {size}×{size} pixels ({reason})", where="backbone", fix=_EXAMPLES
+            ) from None
+        self.train(training)
 
     def freeze_stem(self) -> None:
         """Keeps the layers up to the feature at stride 4 as they are, which saves their backward pass.
