@@ -22,6 +22,8 @@ ASKING = {
     "skip": (Method(), False),
     "labels as they stand": (Method(WeakWeights(b4m_label=1)), False),
     "labels judged": (Method(WeakWeights(b4m_label=1), masks="weighted"), True),
+    "Dice on labels judged": (Method(WeakWeights(b4m_dice=1), masks="weighted"), True),
+    "presence where no box is sure": (Method(WeakWeights(m4b_bag=1), boxes="weighted"), True),
     "components as they stand": (Method(WeakWeights(m4b_cls=1)), False),
     "components judged": (Method(WeakWeights(m4b_box=1), boxes="hard"), True),
     "a judge without a case": (Method(masks="weighted", boxes="weighted"), False),

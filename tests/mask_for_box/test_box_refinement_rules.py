@@ -109,6 +109,18 @@ SCENES = {
         [1440 / 1744],
     ),
     # union of the parts 100 x 20, prediction 98 x 22, shared 98 x 20
+    "two predictions want one component: the surer has it, the other merges what is left": Scene(
+        [(10, 40, 30, 60, CAT), (34, 40, 54, 60, CAT), (58, 40, 78, 60, CAT), (82, 40, 102, 60, CAT)],
+        [(10, 40, 54, 60, 0.81, CAT), (34, 40, 102, 60, 0.64, CAT)],
+        [((10, 40, 54, 60), CAT, 0.9, ALL), ((58, 40, 102, 60), CAT, 44 / 68 * 0.8, ALL)],
+        [1.0, 1.0, 1.0, 1.0],
+    ),
+    "two predictions want one component: with one left there is nothing to merge": Scene(
+        [(10, 40, 30, 60, CAT), (34, 40, 54, 60, CAT), (58, 40, 70, 60, CAT)],
+        [(10, 40, 54, 60, 0.81, CAT), (34, 40, 70, 60, 0.64, CAT)],
+        [((10, 40, 54, 60), CAT, 0.9, ALL), ((58, 40, 70, 60), CAT, ALONE, NONE)],
+        [1.0, 1.0, ALONE],
+    ),
     "an occluded bar, one prediction: merged": Scene(
         BAR,
         [(11.0, 49.0, 109.0, 71.0, 0.64, CAT)],

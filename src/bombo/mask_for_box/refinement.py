@@ -12,6 +12,7 @@ _NESTED = 0.7  # of the smaller of two predictions inside the other: they mean t
 # size of a part, overlap of two parts, score: shares of the whole's or smaller's
 _PART, _APART, _AS_SURE = 0.7, 0.3, 0.8
 _ATTACHED, _CONFIRMED = 0.7, 0.5  # share of a prediction in a component; IoU of the two
+_WHOLE = 0.6  # IoU of a prediction and the union of the components it merges
 _COVERED = 0.8  # of a component by a prediction that merges it; of its pixels by the parts of a split
 _NEAR, _FAR, _SLACK = 0.12, 0.24, 2.0  # how far a side may snap: shares of the box's size, plus pixels
 _GRID = 4  # pixels between the points at which coverage is measured
@@ -140,21 +141,29 @@ def _groups(proposals: Proposals, scores: Tensor, nested: Tensor, apart: Tensor,
 
 def _merges(components: Tensor, boxes: Tensor, covers: Tensor, iou: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(B, M, D) which prediction merges which component; (B, D, 4) the union and (B, D) its IoU with the prediction."""
-    low = components[:, :, None, :2].where(covers[..., None], torch.inf)
-    high = components[:, :, None, 2:].where(covers[..., None], -torch.inf)
     if not covers.shape[1]:
         return covers, torch.zeros_like(boxes), boxes[..., 0] * 0
-    union = torch.cat((low.amin(1), high.amax(1)), dim=-1)
-    union = union.where(covers.any(1)[..., None], 0)
-    shared = (torch.minimum(boxes[..., 2:], union[..., 2:]) - torch.maximum(boxes[..., :2], union[..., :2])).clamp(
-        min=0
-    )
-    fit = shared.prod(-1) / (area(boxes) + area(union) - shared.prod(-1)).clamp(min=1e-6)
-    merging = (covers.sum(1) >= 2) & (fit >= 0.6) & (fit > (iou * covers).amax(1))
-    merges = covers & merging[:, None]
+    merges = covers & _is_better_whole(components, boxes, covers, iou)[:, None]
     merges &= merges.cumsum(2) == 1  # the surest prediction has the component
-    merges &= (merges.sum(1) >= 2)[:, None]
-    return merges, union, fit
+    merges &= _is_better_whole(components, boxes, merges, iou)[:, None]  # with what others left it
+    return merges, *_union(components, boxes, merges)
+
+
+def _is_better_whole(components: Tensor, boxes: Tensor, parts: Tensor, iou: Tensor) -> Tensor:
+    """(B, D) whether a prediction fits the union of its parts (B, M, D), two at least, better than any one of them."""
+    _, fit = _union(components, boxes, parts)
+    return (parts.sum(1) >= 2) & (fit >= _WHOLE) & (fit > (iou * parts).amax(1))
+
+
+def _union(components: Tensor, boxes: Tensor, parts: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, D, 4) the rectangle around the parts of each prediction, zero without any, and (B, D) their IoU."""
+    low = components[:, :, None, :2].where(parts[..., None], torch.inf)
+    high = components[:, :, None, 2:].where(parts[..., None], -torch.inf)
+    union = torch.cat((low.amin(1), high.amax(1)), dim=-1)
+    union = union.where(parts.any(1)[..., None], 0)
+    low, high = torch.maximum(boxes[..., :2], union[..., :2]), torch.minimum(boxes[..., 2:], union[..., 2:])
+    shared = (high - low).clamp(min=0).prod(-1)
+    return union, shared / (area(boxes) + area(union) - shared).clamp(min=1e-6)
 
 
 def _coverage(components: Tensor, labels: Tensor, boxes: Tensor, parts: Tensor, masks: Tensor) -> Tensor:
