@@ -18,6 +18,8 @@ from typer.testing import CliRunner
 import bombo
 from bombo import cli
 from bombo.data.data_file import label_space, load_data_file, read_split
+from bombo.engine import side_runs
+from bombo.errors import ConfigError
 
 # by test_demo.py, test_ablate_command.py and test_export_command.py in tests/engine: they take their time
 RUN_ELSEWHERE = {"demo", "ablate", "export"}
@@ -144,6 +146,19 @@ def test_the_figures_are_the_measured_ones(page: str) -> None:
     for arm, figures in rows:
         for name, figure in measured.get(arm, {}).items():
             assert f"{100 * figure['mean']:.1f}" in figures, f"{arm}: {name}"
+
+
+def test_ablations_of_the_documented_data_begin(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its boxes are of cats and dogs only, and no image carries both annotations."""
+    monkeypatch.setattr(side_runs, "make", lambda *_: False)
+    given = {"data": "pets.yaml", "config": "small.yaml", "seeds": "0", "out": "abl"}
+    bombo.ablate(**given, arms="only-boxes,only-masks,skip,bombo")
+    boxes, masks = (yaml.safe_load((pets / "abl" / f"only-{kind}.yaml").read_text()) for kind in ("boxes", "masks"))
+    assert (boxes["classes"], boxes.get("stuff")) == (["cat", "dog"], None)
+    assert (masks["classes"], masks["stuff"]) == (["cat", "dog", "grass"], ["grass"])
+    with pytest.raises(ConfigError, match="not every training image has both annotations") as error:
+        bombo.ablate(**given, arms="skip,oracle")
+    assert "--oracle FILE" in error.value.fix
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -35,3 +36,15 @@ def test_the_demo_can_be_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert first is not None
     assert again is not None
     assert repr(first.figures) == repr(again.figures)  # repr: what could not be measured is NaN
+
+
+@pytest.mark.parametrize("held", ["notes.txt", "runs/pets-1/best.safetensors", "settings.yaml"])
+def test_a_folder_that_holds_something_else_is_left_alone(held: str, tmp_path: Path, bombo_command: Any) -> None:
+    file = tmp_path / "mine" / held
+    file.parent.mkdir(parents=True)
+    file.write_text("precious")
+    ended = bombo_command("demo", out=tmp_path / "mine")
+    assert ended.code == 2
+    assert "holds something else than an earlier demo" in ended.err
+    assert [each for each in (tmp_path / "mine").rglob("*") if each.is_file()] == [file]
+    assert file.read_text() == "precious"

@@ -22,7 +22,8 @@ EMPTY = Defect(
 NONE_CHOSEN = Defect(
     "image-of-other-classes", "note",
     "image holds none of the classes chosen", "images hold none of the classes chosen",
-    "nothing has to be done if what they hold is background to you: they teach that the classes are not there",
+    "right if they hold other things, or somebody looked and saw nothing. If nobody looked, they teach that there is "
+    "nothing: take them off the `list` of their source; the command writes them all down", LIST_ALL,
 )  # fmt: skip
 MOSTLY_EMPTY = Defect(
     "images-mostly-empty", "warning", "list holds mostly empty images", "lists hold mostly empty images",

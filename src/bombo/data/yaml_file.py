@@ -23,7 +23,7 @@ class YamlFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         if path.is_dir():
-            fix = "give the file; `bombo convert FOLDER NEW` writes one for a data set that has none"
+            fix = "give the file; `bombo convert FOLDER NEW --to coco` writes one for a data set that has none"
             raise ConfigError("is a folder, where a YAML file is expected", where=str(path), fix=fix)
         try:
             text = path.read_text(encoding="utf-8")

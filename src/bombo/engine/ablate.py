@@ -149,6 +149,12 @@ def _with_views(
         try:
             complete[arm] = changes | ({"data": given} if given else _own_data(arm, file, settings, out))
         except (ConfigError, DataError) as error:
+            if is_asked and arm == ORACLE:
+                raise ConfigError(
+                    f"not every training image has both annotations ({error.message})",
+                    where=f"arm {arm}, {file.path}",
+                    fix="give a data file where they have: --oracle FILE; or leave it out of --arms",
+                ) from None
             if is_asked:
                 raise
             del complete[arm]

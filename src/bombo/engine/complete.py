@@ -38,7 +38,7 @@ from bombo.engine.evaluate import require_classes
 from bombo.engine.model import Model
 from bombo.errors import ConfigError, DataError
 from bombo.files import appearing_folder, atomic_write
-from bombo.wording import counted
+from bombo.wording import counted, typed
 
 OUT = Path("completed")
 
@@ -169,7 +169,7 @@ def describe(result: Completion) -> str:
     lines.append(
         f"import    {out / folder.COCO}, {out / folder.VOC}     CVAT and Label Studio; how: bombo complete --help"
     )
-    lines.append(f"next      correct what is wrong; then   bombo check {out / folder.DATA}")
+    lines.append(f"next      correct what is wrong; then   bombo check {typed(out / folder.DATA)}")
     return "\n".join(lines)
 
 

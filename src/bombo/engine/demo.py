@@ -22,6 +22,7 @@ from bombo.engine.checkpoint import load
 from bombo.engine.drawing import draw, side_by_side
 from bombo.engine.ladder import SKIP
 from bombo.engine.model import Model
+from bombo.errors import ConfigError
 from bombo.files import atomic_write
 
 ARMS = (SKIP, "bombo")
@@ -42,6 +43,7 @@ SETTINGS: dict[str, Any] = {
     "dice": 1.0,
     "workers": 0,  # images this small are decoded faster than they are handed over
 }
+_SETTINGS_OF_DEMO = "# bombo demo wrote this, and replaces what is in this folder when it is run again\n"
 _INTRODUCTION = """\
 A beach seen from above: six kinds of things, and water. Half of the images show the network only boxes,
 the other half only masks, which do not tell touching things apart. Two networks learn both tasks from that:
@@ -57,7 +59,7 @@ next            describe your own images in a data file (README, "Your own data"
 @checked
 def demo(
     out: Annotated[
-        Path, Option(help="Folder for the data, the runs and the pictures; what it held is replaced.")
+        Path, Option(help="Folder for the data, the runs and the pictures; those of an earlier demo are replaced.")
     ] = Path("demo"),
     seed: Annotated[int, Option(min=0, help="Seed of the world and of the training.")] = 0,
 ) -> Ablation:
@@ -65,14 +67,22 @@ def demo(
 
     Raises:
         BomboError: The folder cannot be written.
+        ConfigError: It holds something else than an earlier demo.
     """
+    settings = out / "settings.yaml"
+    if not out.is_dir() or not any(out.iterdir()):
+        atomic_write(settings, _SETTINGS_OF_DEMO)
+    elif not settings.is_file() or not settings.read_text(errors="replace").startswith(_SETTINGS_OF_DEMO):
+        raise ConfigError(
+            "holds something else than an earlier demo, which would be lost", where=str(out), fix="choose another --out"
+        )
     console = Console(soft_wrap=True, highlight=False)
     console.print(_INTRODUCTION)
     data = write_demo(out, seed=seed, train=TRAIN_IMAGES, val=VAL_IMAGES)
-    atomic_write(out / "settings.yaml", yaml.safe_dump({**SETTINGS, "cache": str(out / "masks")}))
+    atomic_write(settings, _SETTINGS_OF_DEMO + yaml.safe_dump({**SETTINGS, "cache": str(out / "masks")}))
     runs = out / "runs"
     shutil.rmtree(runs, ignore_errors=True)
-    ablation = ablate(data=data, config=out / "settings.yaml", arms=ARMS, seeds=[seed], out=runs, parallel=len(ARMS))
+    ablation = ablate(data=data, config=settings, arms=ARMS, seeds=[seed], out=runs, parallel=len(ARMS))
     if ablation.failed or ablation.interrupted:
         return ablation
     models = {arm: load(runs / arm / f"seed-{seed}") for arm in ARMS}

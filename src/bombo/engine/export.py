@@ -23,6 +23,7 @@ from bombo.exported.parity import LOST, PIXELS, File, Parity, compare, share
 from bombo.exported.torch_file import TorchFile, to_pt2
 from bombo.files import atomic_write
 from bombo.sharing.fetch import is_address
+from bombo.wording import typed
 
 _SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
 
@@ -143,10 +144,11 @@ def describe(result: Export) -> str:
         "and normalises them itself",
         f"compared  {first.parity.images} {of} through PyTorch and {runtime}, in float32 on the CPU",
     ]
-    for file in result.files:
-        lines += ["", f"{file.path}   {file.size / 1e6:.1f} MB", *_figures(file.parity)]
+    for each in result.files:
+        lines += ["", f"{each.path}   {each.size / 1e6:.1f} MB", *_figures(each.parity)]
     if meta.opset:
-        lines += ["", f"next      bombo predict {first.path} photos/        bombo evaluate {first.path} --data FILE"]
+        file = typed(first.path)
+        lines += ["", f"next      bombo predict {file} photos/        bombo evaluate {file} --data FILE"]
     return "\n".join(lines)
 
 

@@ -72,7 +72,7 @@ def follow(
     text = (
         f"{len(judged):,} validation images with both annotations tell at every evaluation how right pseudo-labels are"
         if judged
-        else "no validation image carries both annotations: how right pseudo-labels are cannot be told"
+        else "no validation image carries both annotations, of all classes: how right pseudo-labels are cannot be told"
     )
     console.print(f"judges    {text}", markup=False, highlight=False, soft_wrap=True)
     return Following(judged, shown, labeller, folder)

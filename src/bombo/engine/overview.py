@@ -22,7 +22,7 @@ from bombo.engine.loop import Training, percent
 from bombo.engine.progress import clock
 from bombo.engine.settings import TrainSettings
 from bombo.models.network import Network
-from bombo.wording import counted
+from bombo.wording import counted, typed
 
 
 def show(
@@ -66,6 +66,9 @@ def show(
         f"seg_ce {settings.segmentation_weight:g}"
         + (f"   seg_dice {settings.segmentation_weight * settings.dice:g}" if settings.dice else ""),
     )
+    for weight, outputs in ((settings.detection_weight, "boxes"), (settings.segmentation_weight, "masks")):
+        if not weight:
+            line("", f"(nothing teaches {outputs}: those the network gives mean nothing)")
     weak = {name: weight for name, weight in training.criterion.method.weights.by_name().items() if weight}
     teaches = "   ".join(f"{name} {weight:g}" for name, weight in weak.items())
     line("method", f"{settings.method}: " + (teaches or "what is not annotated is skipped"))
@@ -83,7 +86,7 @@ def show(
         + (f"; resumed at step {training.step:,}" if training.step else "")
         + ("; nothing is left to do, more --epochs would be" if training.step >= schedule.steps else ""),
     )
-    line("run", f"{folder}     stop with Ctrl-C, go on with   bombo train --resume {folder}")
+    line("run", f"{folder}     stop with Ctrl-C, go on with   bombo train --resume {typed(folder)}")
     console.print()
 
 
@@ -93,7 +96,7 @@ def finish(console: Console, training: Training, folder: Path, stopped: str, rep
     console.print()
     if stopped == "interrupted":
         line("stopped", f"after step {training.step:,} of {training.schedule.steps:,}; everything is saved")
-        line("go on", f"bombo train --resume {folder}")
+        line("go on", f"bombo train --resume {typed(folder)}")
         return
     end = "done" if stopped == "finished" else "stopped"
     why = "" if stopped == "finished" else f" ({stopped})"
@@ -102,9 +105,11 @@ def finish(console: Console, training: Training, folder: Path, stopped: str, rep
         console.print(evaluation_table(training.evaluation))
     names = [name for name in (BEST, LAST) if (folder / name).is_file()]
     if stopped == "out of time":
-        line("go on", f"bombo train --resume {folder}")
+        line("go on", f"bombo train --resume {typed(folder)}")
+    if training.skipped:
+        line("left out", f"{counted(len(training.skipped), 'file')} that cannot be used; see {folder / 'skipped.json'}")
     line("wrote", "   ".join(map(str, [*(folder / name for name in names), *([report] if report else [])])))
-    line("next", f"bombo predict {folder} photos/        bombo export {folder}")
+    line("next", f"bombo predict {typed(folder)} photos/        bombo export {typed(folder)}")
 
 
 def evaluation_table(evaluation: Evaluation) -> Group:

@@ -30,6 +30,7 @@ from bombo.errors import BomboError, ConfigError
 from bombo.files import atomic_write
 from bombo.reporting.gather import AblationFacts, RunFacts, is_ablation, names, read_ablation, read_run, run_before
 from bombo.reporting.page import LINES, render
+from bombo.wording import typed
 
 _FEW = 4  # arms of an ablation that are all shown
 
@@ -121,7 +122,7 @@ def report_at_end(folder: Path, console: Console, model: Model | None = None, *g
         return report([folder]).path  # type: ignore[no-any-return]
     except Exception as error:  # whatever it is, the run is worth more than its report
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        text = f"report    could not be written ({reason}); try again:   bombo report {folder}"
+        text = f"report    could not be written ({reason}); try again:   bombo report {typed(folder)}"
         console.print(text, markup=False, highlight=False, soft_wrap=True)
         return None
 

@@ -20,7 +20,7 @@ from bombo.data.sample import Problems, Record
 from bombo.data.split import PartialSplit, existing_split, split_names, write_split
 from bombo.errors import BomboError, ConfigError, DataError
 from bombo.files import atomic_write
-from bombo.wording import counted
+from bombo.wording import counted, typed
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def describe(facts: dict[str, Any]) -> str:
         + f"     split {part['digest'][:16]}"
         for part in facts["parts"]
     ]
-    return "\n".join([*lines, f"next      bombo train --data {facts['data']}"])
+    return "\n".join([*lines, f"next      bombo train --data {typed(facts['data'])}"])
 
 
 def _read(file: DataFile, index: int, space: LabelSpace, skip_bad: bool) -> tuple[dict[str, set[int]], list[DataError]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from bombo.data.data_file import DataFile, label_space, load_data_file, read_split
+from bombo.data.data_file import DataFile, label_space, load_data_file, named_classes, read_split
 from bombo.data.data_file_text import data_file_text
 from bombo.errors import BomboError, ConfigError
 from bombo.files import atomic_write
@@ -43,8 +43,9 @@ def single_view(file: DataFile, kind: Literal["boxes", "masks"], path: Path) -> 
     train = [source.model_copy(update={"use": kind}) for source in file.train if source.use in (kind, "both")]
     if not train:
         raise ConfigError(f"no training source has {kind}", where=str(file.path))
-    space = label_space(file)  # of all sources: those left may not know all classes
-    known = {"train": train, "classes": list(space.names), "stuff": list(space.stuff) or None}
-    known = {name: value for name, value in known.items() if value is not None}
+    space = label_space(file)  # of all sources, in their order; those left may not know all classes
+    left = set(named_classes(file.model_copy(update={"train": train})))
+    classes, stuff = ([name for name in names if name in left] for names in (space.names, space.stuff))
+    known = {"train": train, "classes": classes, "stuff": stuff or None}
     atomic_write(path, data_file_text(file.model_copy(update=known), path.parent))
     return path

@@ -17,6 +17,7 @@ from bombo.engine.training_plots import read_metrics
 from bombo.errors import BomboError, ConfigError
 from bombo.losses.method import METHODS, Method, method_of
 from bombo.reporting.words import TERMS
+from bombo.wording import typed
 
 RESULTS, PLOT = "results.json", "ablation.svg"  # of an ablation
 _NO_LOSS = {"step", "epoch", "lr", "seconds", "cpu_seconds", "memory", "images_with_boxes", "images_with_masks"}
@@ -153,7 +154,7 @@ class RunFacts:
     @cached_property
     def remedy(self) -> str:
         """The command that makes what is missing."""
-        return f"bombo report {self.path} --data {self.config.get('data', 'FILE')}"
+        return f"bombo report {typed(self.path)} --data {typed(self.config.get('data', 'FILE'))}"
 
 
 @dataclass(frozen=True)
