@@ -138,7 +138,11 @@ def test_every_public_name_is_documented() -> None:
 
 @pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/weak-losses.md"])
 def test_the_figures_are_the_measured_ones(page: str) -> None:
-    measured = json.loads((ROOT / "benchmarks/voc6/ablation/results.json").read_text())["comparison"]["figures"]
+    ladder, present = (
+        json.loads((ROOT / f"benchmarks/voc6/ablation/{name}.json").read_text())["comparison"]["figures"]
+        for name in ("results", "present")
+    )
+    measured = ladder if page == "docs/weak-losses.md" else ladder | present  # the whole ladder is of one code
     row = r"^\|[^|]*`([\w-]+)`[^|]*(?:\| \d )?(\|\W*\d\d\.\d\b.*)$"  # arm, perhaps how many seeds, figures
     rows = re.findall(row, (ROOT / page).read_text(), flags=re.MULTILINE)
     arms = [arm for arm, _ in rows if arm in measured]
