@@ -93,7 +93,6 @@ def train(**given: Any) -> Run:
     device, device_reason = choose_device(settings.device)
     dtype, dtype_reason = choose_precision(settings.precision, device)
     distributed.start(device)
-    console = Console(quiet=not distributed.is_main())
     torch.manual_seed(settings.seed)
 
     space, train_set, val_set = read_data(settings)
@@ -126,16 +125,36 @@ def train(**given: Any) -> Run:
         },
         skipped={problem.where: str(problem) for problem in (*train_set.problems, *val_set.problems)},
     )
+    folder = (
+        RunFolder.of(Path(settings.resume))
+        if settings.resume
+        else RunFolder.create(settings.out, Path(str(settings.data)).stem, settings.overwrite)
+    )
+    with folder:
+        return _train_in(folder, settings, training, space, train_set, val_set, f"{device_reason}; {dtype_reason}")
+
+
+train.__signature__ = TrainSettings.signature()  # type: ignore[attr-defined]
+
+
+def _train_in(
+    folder: RunFolder,
+    settings: TrainSettings,
+    training: Training,
+    space: LabelSpace,
+    train_set: DataSet,
+    val_set: DataSet,
+    reason: str,
+) -> Run:
+    """The run, from its first line to its report; `reason` says why this device and precision."""
+    console = Console(quiet=not distributed.is_main())
+    model, schedule, device = training.model, training.schedule, training.model.device
     if settings.resume:
-        folder = RunFolder.of(Path(settings.resume))
         training.restore(load_state(folder.path))
         folder.forget_after(training.step)
-    else:
-        folder = RunFolder.create(settings.out, Path(str(settings.data)).stem, settings.overwrite)
-    folder.describe(settings.model_dump(mode="json"), space, {"device": str(device), "precision": str(dtype)})
+    folder.describe(settings.model_dump(mode="json"), space, {"device": str(device), "precision": str(model.dtype)})
     if distributed.is_main():
         counts = statistics(train_set.records, space)
-        reason = f"{device_reason}; {dtype_reason}"
         overview.show(console, settings, space, counts, val_set, training, folder.path, reason)
         folder.describe_data(counts.to_json(space), len(val_set.records))
         plot_labels(folder.path, space, counts)
@@ -149,11 +168,10 @@ def train(**given: Any) -> Run:
     following = follow(derive, labeller, train_set, val_set, folder.path, console)
     loggers = settings.loggers if distributed.is_main() else []
     with (
-        folder,
         TrainingProgress(console, schedule.steps, training.step, quiet=not distributed.is_main()) as progress,
         listening(folder.path, loggers, settings.model_dump(mode="json"), training.step) as folder.loggers,
     ):
-        forward = make_forward(settings, network, device)
+        forward = make_forward(settings, training.network, device)
         stopped = fit(training, forward, batches, validation, following, folder, progress)
     written = None
     if distributed.is_main():
@@ -163,9 +181,6 @@ def train(**given: Any) -> Run:
             written = report_at_end(folder.path, console, *kept)
     overview.finish(console, training, folder.path, stopped, written)
     return Run(folder.path, model, training.evaluation, stopped)
-
-
-train.__signature__ = TrainSettings.signature()  # type: ignore[attr-defined]
 
 
 def read_data(settings: TrainSettings) -> tuple[LabelSpace, DataSet, DataSet]:
