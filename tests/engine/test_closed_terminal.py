@@ -7,6 +7,7 @@ import select
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ pty = pytest.importorskip("pty", reason="only Unix has terminals of this kind")
 
 
 @pytest.mark.parametrize("nohup", [False, True])
-def test_a_closed_terminal_ends_a_run_politely_unless_it_was_started_with_nohup(
+def test_a_hangup_ends_a_run_politely_unless_it_was_started_with_nohup(
     nohup: bool, small: dict[str, Any], tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
@@ -37,6 +38,10 @@ def test_a_closed_terminal_ends_a_run_politely_unless_it_was_started_with_nohup(
             if select.select([terminal], [], [], 0.1)[0]:
                 said += os.read(terminal, 4096)
             assert time.monotonic() < deadline, said
+        os.kill(child, signal.SIGHUP)  # as the system does when the window is closed
+        with suppress(OSError):  # the last process has left the terminal
+            while os.read(terminal, 4096):
+                pass
     finally:
         os.close(terminal)
     _, status = os.waitpid(child, 0)
